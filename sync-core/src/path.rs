@@ -53,7 +53,10 @@ impl RelPath {
     pub fn new(text: impl AsRef<str>) -> Result<Self, PathError> {
         let text = text.as_ref();
         match refuse(text) {
-            Some(reason) => Err(PathError { text: text.to_owned(), reason }),
+            Some(reason) => Err(PathError {
+                text: text.to_owned(),
+                reason,
+            }),
             None => Ok(Self(text.into())),
         }
     }
@@ -78,7 +81,9 @@ impl RelPath {
     /// The directory this path is in; `None` directly below the mount.
     #[must_use]
     pub fn parent(&self) -> Option<RelPath> {
-        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.into()))
+        self.0
+            .rsplit_once('/')
+            .map(|(parent, _)| Self(parent.into()))
     }
 
     /// This path with `component` (which may itself hold `/`) below it.
@@ -89,7 +94,9 @@ impl RelPath {
     /// True for `dir` itself and for everything below it.
     #[must_use]
     pub fn is_under(&self, dir: &RelPath) -> bool {
-        self.0.strip_prefix(&*dir.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        self.0
+            .strip_prefix(&*dir.0)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -109,7 +116,9 @@ fn refuse(text: &str) -> Option<&'static str> {
     text.split('/').find_map(|component| match component {
         "" => Some("it has an empty component"),
         "." | ".." => Some("it has a component `.` or `..`"),
-        long if long.len() > MAX_COMPONENT_BYTES => Some("it has a component of more than 255 bytes"),
+        long if long.len() > MAX_COMPONENT_BYTES => {
+            Some("it has a component of more than 255 bytes")
+        }
         _ => None,
     })
 }
@@ -156,7 +165,10 @@ impl ObjectKey {
         } else {
             return Ok(Self(text.into()));
         };
-        Err(PathError { text: text.to_owned(), reason })
+        Err(PathError {
+            text: text.to_owned(),
+            reason,
+        })
     }
 
     /// The key as text.
@@ -203,7 +215,10 @@ impl Prefix {
             return Ok(Self("".into()));
         }
         match refuse(trimmed) {
-            Some(reason) => Err(PathError { text: text.to_owned(), reason }),
+            Some(reason) => Err(PathError {
+                text: text.to_owned(),
+                reason,
+            }),
             None => Ok(Self(format!("{trimmed}/").into())),
         }
     }
@@ -224,7 +239,10 @@ impl Prefix {
     pub fn rel_path(&self, key: &str) -> Result<RelPath, PathError> {
         match key.strip_prefix(&*self.0) {
             Some(rest) => RelPath::new(rest),
-            None => Err(PathError { text: key.to_owned(), reason: "it lies outside the prefix" }),
+            None => Err(PathError {
+                text: key.to_owned(),
+                reason: "it lies outside the prefix",
+            }),
         }
     }
 }
@@ -240,10 +258,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_under_itself_and_its_directories_but_not_under_a_sibling_with_the_same_beginning() {
+    fn a_path_is_under_itself_and_its_directories_but_not_under_a_sibling_with_the_same_beginning()
+    {
         let path = RelPath::new("a/b/c").unwrap();
-        for (dir, expected) in [("a", true), ("a/b", true), ("a/b/c", true), ("a/bc", false), ("a/b/c/d", false)] {
-            assert_eq!(path.is_under(&RelPath::new(dir).unwrap()), expected, "{dir}");
+        for (dir, expected) in [
+            ("a", true),
+            ("a/b", true),
+            ("a/b/c", true),
+            ("a/bc", false),
+            ("a/b/c/d", false),
+        ] {
+            assert_eq!(
+                path.is_under(&RelPath::new(dir).unwrap()),
+                expected,
+                "{dir}"
+            );
         }
     }
 
@@ -255,7 +284,18 @@ mod tests {
 
     #[test]
     fn odd_but_legal_names_are_taken_as_they_are() {
-        for name in ["a b", "a+b", "a%2Fb", "#", "?", "new\nline", "😀", "...", "-", "a\\b"] {
+        for name in [
+            "a b",
+            "a+b",
+            "a%2Fb",
+            "#",
+            "?",
+            "new\nline",
+            "😀",
+            "...",
+            "-",
+            "a\\b",
+        ] {
             assert_eq!(RelPath::new(name).unwrap().as_str(), name);
         }
     }

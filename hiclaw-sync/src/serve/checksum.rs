@@ -1,0 +1,362 @@
+//! Checksums that travel with content: their names, values, and how they are computed, compared and combined.
+//!
+//! Owns everything about `x-amz-checksum-*` but the reading and writing of headers. Never touches files.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use crc_fast::CrcAlgorithm;
+use hyper::HeaderMap;
+use s3s::{
+    checksum::ChecksumHasher,
+    crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256},
+};
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+
+/// A checksum algorithm of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum Algorithm {
+    Crc32,
+    Crc32c,
+    Crc64Nvme,
+    Sha1,
+    Sha256,
+}
+
+impl Algorithm {
+    pub(crate) const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+
+    /// As clients name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Crc64Nvme => "CRC64NVME",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+        }
+    }
+
+    /// The algorithm of this name, in any case.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The header or trailer that carries it.
+    pub(crate) fn header(self) -> &'static str {
+        match self {
+            Self::Crc32 => "x-amz-checksum-crc32",
+            Self::Crc32c => "x-amz-checksum-crc32c",
+            Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
+            Self::Sha1 => "x-amz-checksum-sha1",
+            Self::Sha256 => "x-amz-checksum-sha256",
+        }
+    }
+
+    fn length(self) -> usize {
+        match self {
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64Nvme => 8,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+
+    /// The algorithm under which checksums of pieces can be combined into that of the whole.
+    fn combinable(self) -> Option<CrcAlgorithm> {
+        match self {
+            Self::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
+            Self::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
+            Self::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
+            Self::Sha1 | Self::Sha256 => None,
+        }
+    }
+
+    fn digest(self, data: &[u8]) -> String {
+        match self {
+            Self::Crc32 => STANDARD.encode(Crc32::checksum(data)),
+            Self::Crc32c => STANDARD.encode(Crc32c::checksum(data)),
+            Self::Crc64Nvme => STANDARD.encode(Crc64Nvme::checksum(data)),
+            Self::Sha1 => STANDARD.encode(Sha1::checksum(data)),
+            Self::Sha256 => STANDARD.encode(Sha256::checksum(data)),
+        }
+    }
+}
+
+/// What a checksum of a multipart object is taken over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Span {
+    /// The whole content.
+    #[default]
+    FullObject,
+    /// The checksums of its parts.
+    Composite,
+}
+
+impl Span {
+    /// As clients name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::FullObject => "FULL_OBJECT",
+            Self::Composite => "COMPOSITE",
+        }
+    }
+
+    /// The span of this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::FullObject, Self::Composite].into_iter().find(|span| span.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// Checksums of one content, in base64 as they travel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Checksums {
+    values: BTreeMap<Algorithm, String>,
+    #[serde(default)]
+    span: Span,
+}
+
+impl Checksums {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        self.span
+    }
+
+    pub(crate) fn get(&self, algorithm: Algorithm) -> Option<&str> {
+        self.values.get(&algorithm).map(String::as_str)
+    }
+
+    pub(crate) fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        self.values.keys().copied()
+    }
+
+    pub(crate) fn set(&mut self, algorithm: Algorithm, value: Option<String>) {
+        if let Some(value) = value {
+            self.values.insert(algorithm, value);
+        }
+    }
+
+    /// Refuses when a value that both hold differs.
+    pub(crate) fn check(&self, computed: &Self) -> Result<(), StoreError> {
+        for (algorithm, value) in &self.values {
+            if computed.get(*algorithm).is_some_and(|other| other != value) {
+                return Err(StoreError::BadDigest { algorithm: algorithm.name() });
+            }
+        }
+        Ok(())
+    }
+
+    fn decoded(&self, algorithm: Algorithm) -> Option<Vec<u8>> {
+        STANDARD.decode(self.get(algorithm)?).ok().filter(|raw| raw.len() == algorithm.length())
+    }
+}
+
+/// What a client says its content hashes to.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    md5: Option<[u8; 16]>,
+    given: Checksums,
+    /// Announced to come after the content.
+    trailing: Vec<Algorithm>,
+    /// Wanted, without a value to compare with.
+    wanted: Option<Algorithm>,
+}
+
+impl Expected {
+    /// Reads what the headers of a request say; `given` are the checksums found among them.
+    pub(crate) fn new(content_md5: Option<&str>, given: Checksums, wanted: Option<&str>, headers: &HeaderMap) -> Result<Self, ExpectedError> {
+        let md5 = match content_md5 {
+            None => None,
+            Some(text) => {
+                let raw = STANDARD.decode(text).ok().and_then(|raw| <[u8; 16]>::try_from(raw).ok());
+                Some(raw.ok_or(ExpectedError::Md5)?)
+            }
+        };
+        if let Some(algorithm) = given.algorithms().find(|algorithm| given.decoded(*algorithm).is_none()) {
+            return Err(ExpectedError::Checksum(algorithm));
+        }
+        let announced = headers.get_all("x-amz-trailer").iter().filter_map(|value| value.to_str().ok());
+        let trailing = announced
+            .flat_map(|list| list.split(','))
+            .filter_map(|name| Algorithm::ALL.into_iter().find(|algorithm| algorithm.header().eq_ignore_ascii_case(name.trim())))
+            .collect();
+        Ok(Self { md5, given, trailing, wanted: wanted.and_then(Algorithm::from_name) })
+    }
+
+    /// Starts computing what is needed to compare.
+    pub(crate) fn hasher(&self) -> Hasher {
+        let mut hasher = Hasher { md5: Md5::new(), others: ChecksumHasher::default() };
+        for algorithm in self.given.algorithms().chain(self.trailing.iter().copied()).chain(self.wanted) {
+            hasher.enable(algorithm);
+        }
+        hasher
+    }
+
+    /// Compares what was received with what was said about it, trailers included.
+    pub(crate) fn check(&self, computed: &Digests, trailers: Option<&HeaderMap>) -> Result<(), ExpectedError> {
+        if self.md5.is_some_and(|md5| md5 != computed.md5) {
+            return Err(StoreError::BadDigest { algorithm: "Content-MD5" }.into());
+        }
+        self.given.check(&computed.checksums)?;
+        for algorithm in &self.trailing {
+            let value = trailers.and_then(|trailers| trailers.get(algorithm.header())).and_then(|value| value.to_str().ok());
+            let value = value.ok_or(ExpectedError::Trailer(*algorithm))?;
+            if computed.checksums.get(*algorithm) != Some(value) {
+                return Err(StoreError::BadDigest { algorithm: algorithm.name() }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why content can't be compared with what a client said about it, or differs from it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExpectedError {
+    #[error("The Content-MD5 you specified is not valid.")]
+    Md5,
+    #[error("Value for {} header is invalid.", .0.header())]
+    Checksum(Algorithm),
+    #[error("The trailer {} was announced and did not come.", .0.header())]
+    Trailer(Algorithm),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ExpectedError> for s3s::S3Error {
+    fn from(error: ExpectedError) -> Self {
+        let code = match error {
+            ExpectedError::Md5 => s3s::S3ErrorCode::InvalidDigest,
+            ExpectedError::Checksum(_) | ExpectedError::Trailer(_) => s3s::S3ErrorCode::InvalidRequest,
+            ExpectedError::Store(error) => return error.into(),
+        };
+        s3s::S3Error::with_message(code, error.to_string())
+    }
+}
+
+/// Everything computed over one content.
+#[derive(Debug)]
+pub(crate) struct Digests {
+    pub(crate) md5: [u8; 16],
+    pub(crate) checksums: Checksums,
+}
+
+/// Computes [`Digests`] while content passes by.
+pub(crate) struct Hasher {
+    md5: Md5,
+    others: ChecksumHasher,
+}
+
+impl Hasher {
+    fn enable(&mut self, algorithm: Algorithm) {
+        match algorithm {
+            Algorithm::Crc32 => self.others.crc32 = Some(Crc32::new()),
+            Algorithm::Crc32c => self.others.crc32c = Some(Crc32c::new()),
+            Algorithm::Crc64Nvme => self.others.crc64nvme = Some(Crc64Nvme::new()),
+            Algorithm::Sha1 => self.others.sha1 = Some(Sha1::new()),
+            Algorithm::Sha256 => self.others.sha256 = Some(Sha256::new()),
+        }
+    }
+
+    pub(crate) fn update(&mut self, data: &[u8]) {
+        self.md5.update(data);
+        self.others.update(data);
+    }
+
+    pub(crate) fn finish(self) -> Digests {
+        let computed = self.others.finalize();
+        let mut checksums = Checksums::default();
+        checksums.set(Algorithm::Crc32, computed.checksum_crc32);
+        checksums.set(Algorithm::Crc32c, computed.checksum_crc32c);
+        checksums.set(Algorithm::Crc64Nvme, computed.checksum_crc64nvme);
+        checksums.set(Algorithm::Sha1, computed.checksum_sha1);
+        checksums.set(Algorithm::Sha256, computed.checksum_sha256);
+        Digests { md5: self.md5.finalize(), checksums }
+    }
+}
+
+/// The checksum of an object from those of its parts (with their sizes); `None` when a part has none.
+pub(crate) fn of_parts<'a>(algorithm: Algorithm, span: Span, parts: impl IntoIterator<Item = (&'a Checksums, u64)>) -> Option<Checksums> {
+    let mut decoded = Vec::new();
+    for (checksums, size_bytes) in parts {
+        decoded.push((checksums.decoded(algorithm)?, size_bytes));
+    }
+    let value = match span {
+        Span::Composite => {
+            let all: Vec<u8> = decoded.iter().flat_map(|(raw, _)| raw.iter().copied()).collect();
+            format!("{}-{}", algorithm.digest(&all), decoded.len())
+        }
+        Span::FullObject => {
+            let kind = algorithm.combinable()?;
+            let numbers = decoded.iter().map(|(raw, size_bytes)| (big_endian(raw), *size_bytes));
+            let (whole, _) = numbers.reduce(|(left, _), (right, size_bytes)| {
+                (crc_fast::checksum_combine(kind, left, right, size_bytes), size_bytes)
+            })?;
+            let bytes = whole.to_be_bytes();
+            STANDARD.encode(bytes.get(bytes.len() - algorithm.length()..)?)
+        }
+    };
+    Some(Checksums { values: BTreeMap::from([(algorithm, value)]), span })
+}
+
+fn big_endian(raw: &[u8]) -> u64 {
+    raw.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digests(data: &[u8]) -> Checksums {
+        let mut hasher = Hasher { md5: Md5::new(), others: ChecksumHasher::default() };
+        Algorithm::ALL.into_iter().for_each(|algorithm| hasher.enable(algorithm));
+        hasher.update(data);
+        hasher.finish().checksums
+    }
+
+    #[test]
+    fn checksums_of_parts_combine_to_that_of_the_whole() {
+        let (left, right) = (digests(b"hello "), digests(b"world"));
+        let whole = digests(b"hello world");
+        for algorithm in [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme] {
+            let combined = of_parts(algorithm, Span::FullObject, [(&left, 6), (&right, 5)]).unwrap();
+            assert_eq!(combined.get(algorithm), whole.get(algorithm), "{algorithm:?}");
+        }
+        assert!(of_parts(Algorithm::Sha256, Span::FullObject, [(&left, 6), (&right, 5)]).is_none());
+    }
+
+    #[test]
+    fn a_composite_checksum_is_that_of_the_parts_checksums() {
+        let (left, right) = (digests(b"hello "), digests(b"world"));
+        let both: Vec<u8> = [&left, &right].iter().flat_map(|part| part.decoded(Algorithm::Sha256).unwrap()).collect();
+        let composite = of_parts(Algorithm::Sha256, Span::Composite, [(&left, 6), (&right, 5)]).unwrap();
+        assert_eq!(composite.get(Algorithm::Sha256).unwrap(), format!("{}-2", Algorithm::Sha256.digest(&both)));
+    }
+
+    #[test]
+    fn the_known_checksums_of_nine_digits_are_computed() {
+        let known = digests(b"123456789");
+        assert_eq!(known.get(Algorithm::Crc32).unwrap(), STANDARD.encode(0xcbf4_3926_u32.to_be_bytes()));
+        assert_eq!(known.get(Algorithm::Crc32c).unwrap(), STANDARD.encode(0xe306_9283_u32.to_be_bytes()));
+        assert_eq!(known.get(Algorithm::Crc64Nvme).unwrap(), STANDARD.encode(0xae8b_1486_0a79_9888_u64.to_be_bytes()));
+    }
+
+    #[test]
+    fn a_malformed_or_differing_checksum_is_refused() {
+        let headers = HeaderMap::new();
+        assert!(matches!(Expected::new(Some("nonsense"), Checksums::default(), None, &headers), Err(ExpectedError::Md5)));
+        let mut given = Checksums::default();
+        given.set(Algorithm::Crc32, Some("AAAA".to_owned()));
+        assert!(matches!(Expected::new(None, given, None, &headers), Err(ExpectedError::Checksum(Algorithm::Crc32))));
+        let mut given = Checksums::default();
+        given.set(Algorithm::Crc32, Some("AAAAAA==".to_owned()));
+        let expected = Expected::new(None, given, None, &headers).unwrap();
+        let mut hasher = expected.hasher();
+        hasher.update(b"x");
+        assert!(matches!(expected.check(&hasher.finish(), None), Err(ExpectedError::Store(StoreError::BadDigest { .. }))));
+    }
+}

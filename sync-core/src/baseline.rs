@@ -1,0 +1,526 @@
+//! The baseline: what both sides held when they last agreed, per path, in SQLite.
+//!
+//! Owns `<mount>/.hiclaw-sync/state.db`. Invariants:
+//! - a row is written only after its state was observed on both sides
+//! - the file is bound to one endpoint, bucket, prefix and root directory and starts empty under any other
+//! - rows come in byte order of their path
+//!
+//! Losing rows (power failure) costs a comparison, never a file: a path without a row is never deleted.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::{
+    digest::{Digest, ETag},
+    local::Fingerprint,
+    path::RelPath,
+};
+
+/// Raised whenever the tables change; another version's baseline is thrown away.
+const SCHEMA_VERSION: i64 = 1;
+
+/// The baseline could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("can't {operation} the baseline")]
+pub struct BaselineError {
+    operation: &'static str,
+    #[source]
+    source: rusqlite::Error,
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> BaselineError {
+    move |source| BaselineError { operation, source }
+}
+
+/// What is known of one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Relative to the mount.
+    pub path: RelPath,
+    /// The file as it was; `None` when it was gone here and that was not to travel.
+    pub local: Option<LocalVersion>,
+    /// The object as it was; `None` when it was gone there and that was not to travel.
+    pub remote: Option<RemoteVersion>,
+    /// The content both held.
+    pub digest: Digest,
+}
+
+/// The local half of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalVersion {
+    /// The stat.
+    pub fingerprint: Fingerprint,
+    /// Whether the stat can be trusted to show the next write.
+    pub certainty: Certainty,
+}
+
+/// Whether an equal stat proves an unchanged file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certainty {
+    /// It does.
+    Settled,
+    /// The file was written in the same tick of the clock as it was looked at: hash it once more.
+    Racy,
+}
+
+/// The remote half of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteVersion {
+    /// Entity tag.
+    pub etag: ETag,
+    /// Size of the content.
+    pub size_bytes: u64,
+}
+
+/// A version of a file that was moved out of the way and not yet dealt with: the intent is written before the move, so
+/// that a crash in between loses nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Displacement {
+    /// Name in the staging directory.
+    pub staged_name: String,
+    /// Path that it comes from.
+    pub path: RelPath,
+    /// What the displaced file is expected to be; anything else found under the name is a version to keep.
+    pub expected: Fingerprint,
+    /// Inode of our own new version, which stands under the name before the exchange.
+    pub staged_inode: u64,
+}
+
+/// An open baseline. Not shared between processes: the engine's lock sees to it.
+pub struct Baseline {
+    connection: Connection,
+}
+
+impl Baseline {
+    /// Opens or creates it. `binding` names endpoint, bucket, prefix and root; rows of another binding are dropped. A
+    /// damaged file is replaced by an empty one.
+    pub fn open(file: &Path, binding: &str) -> Result<Self, BaselineError> {
+        match Self::try_open(file, binding) {
+            Err(error) if is_damage(&error.source) => {
+                tracing::warn!(file = %file.display(), "the baseline is damaged; starting a new one, files are compared by content");
+                for suffix in ["", "-wal", "-shm"] {
+                    let mut name = file.as_os_str().to_owned();
+                    name.push(suffix);
+                    if let Err(error) = std::fs::remove_file(&name)
+                        && error.kind() != std::io::ErrorKind::NotFound
+                    {
+                        tracing::warn!(%error, "can't remove the damaged baseline");
+                    }
+                }
+                Self::try_open(file, binding)
+            }
+            other => other,
+        }
+    }
+
+    fn try_open(file: &Path, binding: &str) -> Result<Self, BaselineError> {
+        let connection = Connection::open(file).map_err(failed("open"))?;
+        // NORMAL: a power failure may lose the newest rows, which costs a comparison; a fsync per row would cost more.
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2000;")
+            .map_err(failed("open"))?;
+        let version: i64 = connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(failed("open"))?;
+        let mut baseline = Self { connection };
+        if version != SCHEMA_VERSION {
+            baseline.create_tables()?;
+        }
+        if baseline.value("binding")?.as_deref() != Some(binding) {
+            baseline.rebind(binding)?;
+        }
+        Ok(baseline)
+    }
+
+    fn create_tables(&mut self) -> Result<(), BaselineError> {
+        self.connection
+            .execute_batch(&format!(
+                "BEGIN;
+                 DROP TABLE IF EXISTS path; DROP TABLE IF EXISTS setting;
+                 CREATE TABLE path (
+                     path TEXT PRIMARY KEY, digest BLOB NOT NULL,
+                     local_size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, mode INTEGER, racy INTEGER,
+                     etag TEXT, remote_size INTEGER
+                 ) WITHOUT ROWID;
+                 CREATE TABLE IF NOT EXISTS displaced (
+                     staged_name TEXT PRIMARY KEY, path TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+                     ctime INTEGER NOT NULL, inode INTEGER NOT NULL, mode INTEGER NOT NULL, staged_inode INTEGER NOT NULL
+                 );
+                 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+                 PRAGMA user_version = {SCHEMA_VERSION};
+                 COMMIT;"
+            ))
+            .map_err(failed("create"))
+    }
+
+    fn rebind(&mut self, binding: &str) -> Result<(), BaselineError> {
+        let transaction = self.connection.transaction().map_err(failed("bind"))?;
+        // Displacements stay: they speak of files in this directory, whatever bucket it belongs to.
+        transaction
+            .execute("DELETE FROM path", [])
+            .map_err(failed("bind"))?;
+        transaction
+            .execute("DELETE FROM setting", [])
+            .map_err(failed("bind"))?;
+        transaction
+            .execute(
+                "INSERT INTO setting (name, value) VALUES ('binding', ?1)",
+                [binding],
+            )
+            .map_err(failed("bind"))?;
+        transaction.commit().map_err(failed("bind"))
+    }
+
+    /// A remembered setting, such as what the store was found to do.
+    pub fn value(&self, name: &str) -> Result<Option<String>, BaselineError> {
+        self.connection
+            .query_row("SELECT value FROM setting WHERE name = ?1", [name], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(failed("read"))
+    }
+
+    /// Remembers a setting.
+    pub fn set_value(&self, name: &str, value: &str) -> Result<(), BaselineError> {
+        self.connection
+            .execute(
+                "INSERT OR REPLACE INTO setting (name, value) VALUES (?1, ?2)",
+                [name, value],
+            )
+            .map(drop)
+            .map_err(failed("write"))
+    }
+
+    /// What is known of `path`.
+    pub fn row(&self, path: &RelPath) -> Result<Option<Row>, BaselineError> {
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM path WHERE path = ?1"))
+            .map_err(failed("read"))?;
+        statement
+            .query_row([path.as_str()], read_row)
+            .optional()
+            .map_err(failed("read"))
+            .map(Option::flatten)
+    }
+
+    /// Up to `limit` rows after `after` and before `end`, in byte order.
+    pub fn rows_between(
+        &self,
+        after: &str,
+        end: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>, BaselineError> {
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM path WHERE path > ?1 AND (?2 IS NULL OR path < ?2) ORDER BY path LIMIT ?3"
+            ))
+            .map_err(failed("read"))?;
+        let rows = statement
+            .query_map(
+                params![after, end, i64::try_from(limit).unwrap_or(i64::MAX)],
+                read_row,
+            )
+            .map_err(failed("read"))?;
+        rows.filter_map(Result::transpose)
+            .collect::<Result<_, _>>()
+            .map_err(failed("read"))
+    }
+
+    /// Number of paths held present on both sides.
+    pub fn known(&self) -> Result<u64, BaselineError> {
+        self.connection
+            .query_row(
+                "SELECT count(*) FROM path WHERE inode IS NOT NULL AND etag IS NOT NULL",
+                [],
+                |row| row.get::<_, i64>(0),
+            )
+            .map(|count| u64::try_from(count).unwrap_or(0))
+            .map_err(failed("read"))
+    }
+
+    /// Applies several changes as one.
+    pub fn apply(&mut self, changes: &[RowChange]) -> Result<(), BaselineError> {
+        let transaction = self.connection.transaction().map_err(failed("write"))?;
+        for change in changes {
+            match change {
+                RowChange::Record(row) => write_row(&transaction, row),
+                RowChange::Forget(path) => transaction
+                    .prepare_cached("DELETE FROM path WHERE path = ?1")
+                    .and_then(|mut statement| statement.execute([path.as_str()]).map(drop)),
+            }
+            .map_err(failed("write"))?;
+        }
+        transaction.commit().map_err(failed("write"))
+    }
+
+    /// Writes down what is about to be moved out of the way.
+    pub fn plan_displacements(
+        &mut self,
+        displacements: &[Displacement],
+    ) -> Result<(), BaselineError> {
+        let transaction = self.connection.transaction().map_err(failed("write"))?;
+        for displacement in displacements {
+            let expected = &displacement.expected;
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO displaced VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )
+                .and_then(|mut statement| {
+                    statement.execute(params![
+                        displacement.staged_name,
+                        displacement.path.as_str(),
+                        expected.size_bytes.cast_signed(),
+                        expected.mtime_nanoseconds,
+                        expected.ctime_nanoseconds,
+                        expected.inode.cast_signed(),
+                        expected.mode,
+                        displacement.staged_inode.cast_signed(),
+                    ])
+                })
+                .map_err(failed("write"))?;
+        }
+        transaction.commit().map_err(failed("write"))
+    }
+
+    /// Displacements that were planned and not finished.
+    pub fn displacements(&self) -> Result<Vec<Displacement>, BaselineError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT staged_name, path, size, mtime, ctime, inode, mode, staged_inode FROM displaced")
+            .map_err(failed("read"))?;
+        let rows = statement
+            .query_map([], |row| {
+                let path: String = row.get(1)?;
+                Ok(RelPath::new(path)
+                    .ok()
+                    .zip(Some(row.get(0)?))
+                    .zip(Some(row.get::<_, i64>(7)?))
+                    .zip(read_fingerprint(row, 2).ok()))
+            })
+            .map_err(failed("read"))?;
+        rows.filter_map(Result::transpose)
+            .map(|row| {
+                row.map(
+                    |(((path, staged_name), staged_inode), expected)| Displacement {
+                        staged_name,
+                        path,
+                        expected,
+                        staged_inode: staged_inode.cast_unsigned(),
+                    },
+                )
+            })
+            .collect::<Result<_, _>>()
+            .map_err(failed("read"))
+    }
+
+    /// Forgets displacements that were dealt with.
+    pub fn finish_displacements(&mut self, staged_names: &[String]) -> Result<(), BaselineError> {
+        let transaction = self.connection.transaction().map_err(failed("write"))?;
+        for name in staged_names {
+            transaction
+                .prepare_cached("DELETE FROM displaced WHERE staged_name = ?1")
+                .and_then(|mut statement| statement.execute([name]))
+                .map_err(failed("write"))?;
+        }
+        transaction.commit().map_err(failed("write"))
+    }
+}
+
+/// One change of the baseline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowChange {
+    /// Write this row.
+    Record(Row),
+    /// Drop the path's row.
+    Forget(RelPath),
+}
+
+const COLUMNS: &str =
+    "path, digest, local_size, mtime, ctime, inode, mode, racy, etag, remote_size";
+
+/// Reads a row; `None` for one that isn't ours (an unsafe path, a digest of another length).
+fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Row>> {
+    let path: String = row.get(0)?;
+    let digest: Vec<u8> = row.get(1)?;
+    let (Ok(path), Some(digest)) = (RelPath::new(path), Digest::from_slice(&digest)) else {
+        return Ok(None);
+    };
+    let local = match row.get::<_, Option<i64>>(2)? {
+        None => None,
+        Some(_) => Some(LocalVersion {
+            fingerprint: read_fingerprint(row, 2)?,
+            certainty: if row.get::<_, i64>(7)? == 0 {
+                Certainty::Settled
+            } else {
+                Certainty::Racy
+            },
+        }),
+    };
+    let remote = match row.get::<_, Option<String>>(8)? {
+        None => None,
+        Some(etag) => Some(RemoteVersion {
+            etag: ETag::new(&etag),
+            size_bytes: row.get::<_, i64>(9)?.cast_unsigned(),
+        }),
+    };
+    Ok(Some(Row {
+        path,
+        local,
+        remote,
+        digest,
+    }))
+}
+
+/// Size, mtime, ctime, inode, mode from five columns. SQLite's integers are signed; the bits are kept.
+fn read_fingerprint(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Fingerprint> {
+    Ok(Fingerprint {
+        size_bytes: row.get::<_, i64>(first)?.cast_unsigned(),
+        mtime_nanoseconds: row.get(first + 1)?,
+        ctime_nanoseconds: row.get(first + 2)?,
+        inode: row.get::<_, i64>(first + 3)?.cast_unsigned(),
+        mode: row.get(first + 4)?,
+    })
+}
+
+fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
+    let fingerprint = row.local.map(|local| local.fingerprint);
+    connection
+        .prepare_cached(&format!("INSERT OR REPLACE INTO path ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"))?
+        .execute(params![
+            row.path.as_str(),
+            row.digest.as_bytes().as_slice(),
+            fingerprint.map(|fingerprint| fingerprint.size_bytes.cast_signed()),
+            fingerprint.map(|fingerprint| fingerprint.mtime_nanoseconds),
+            fingerprint.map(|fingerprint| fingerprint.ctime_nanoseconds),
+            fingerprint.map(|fingerprint| fingerprint.inode.cast_signed()),
+            fingerprint.map(|fingerprint| fingerprint.mode),
+            row.local.map(|local| local.certainty == Certainty::Racy),
+            row.remote.as_ref().map(|remote| remote.etag.as_str()),
+            row.remote.as_ref().map(|remote| remote.size_bytes.cast_signed()),
+        ])
+        .map(drop)
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    )
+}
+
+impl std::fmt::Debug for Baseline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Baseline").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(path: &str) -> Row {
+        let fingerprint = Fingerprint {
+            size_bytes: 1,
+            mtime_nanoseconds: -5,
+            ctime_nanoseconds: 7,
+            inode: u64::MAX,
+            mode: 0o644,
+        };
+        Row {
+            path: RelPath::new(path).unwrap(),
+            local: Some(LocalVersion {
+                fingerprint,
+                certainty: Certainty::Racy,
+            }),
+            remote: Some(RemoteVersion {
+                etag: ETag::new("e"),
+                size_bytes: 1,
+            }),
+            digest: Digest::from_bytes([7; 32]),
+        }
+    }
+
+    #[test]
+    fn rows_come_back_as_written_in_byte_order_of_their_paths() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut baseline = Baseline::open(&dir.path().join("state.db"), "here").unwrap();
+        let tombstone = Row {
+            local: None,
+            ..row("a-b")
+        };
+        let changes: Vec<_> = [row("a/b"), tombstone.clone(), row("a"), row("é"), row("Z")]
+            .into_iter()
+            .map(RowChange::Record)
+            .collect();
+        baseline.apply(&changes).unwrap();
+        let paths: Vec<_> = baseline
+            .rows_between("", None, 10)
+            .unwrap()
+            .into_iter()
+            .map(|row| row.path)
+            .collect();
+        assert_eq!(
+            paths.iter().map(RelPath::as_str).collect::<Vec<_>>(),
+            ["Z", "a", "a-b", "a/b", "é"]
+        );
+        assert_eq!(
+            baseline.row(&tombstone.path).unwrap(),
+            Some(tombstone.clone())
+        );
+        assert_eq!(baseline.row(&row("a").path).unwrap(), Some(row("a")));
+        assert_eq!(
+            baseline.rows_between("a", Some("a/"), 9).unwrap(),
+            [tombstone]
+        );
+        assert_eq!(baseline.known().unwrap(), 4);
+        baseline.apply(&[RowChange::Forget(row("a").path)]).unwrap();
+        assert_eq!(baseline.row(&row("a").path).unwrap(), None);
+    }
+
+    #[test]
+    fn another_binding_starts_empty_and_the_same_one_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state.db");
+        let open = |binding| Baseline::open(&file, binding).unwrap();
+        open("here").apply(&[RowChange::Record(row("a"))]).unwrap();
+        assert_eq!(open("here").known().unwrap(), 1);
+        assert_eq!(open("there").known().unwrap(), 0);
+        assert_eq!(open("here").known().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_damaged_file_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state.db");
+        std::fs::write(
+            &file,
+            "this is no database, but long enough to be taken for one".repeat(100),
+        )
+        .unwrap();
+        assert_eq!(Baseline::open(&file, "here").unwrap().known().unwrap(), 0);
+    }
+
+    #[test]
+    fn displacements_survive_a_reopening_until_they_are_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state.db");
+        let displacement = Displacement {
+            staged_name: "x1".to_owned(),
+            path: RelPath::new("a/b").unwrap(),
+            expected: row("a").local.unwrap().fingerprint,
+            staged_inode: 9,
+        };
+        Baseline::open(&file, "here")
+            .unwrap()
+            .plan_displacements(std::slice::from_ref(&displacement))
+            .unwrap();
+        let mut baseline = Baseline::open(&file, "there").unwrap();
+        assert_eq!(baseline.displacements().unwrap(), [displacement]);
+        baseline.finish_displacements(&["x1".to_owned()]).unwrap();
+        assert!(baseline.displacements().unwrap().is_empty());
+    }
+}

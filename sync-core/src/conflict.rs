@@ -1,0 +1,96 @@
+//! Names of conflict copies.
+//!
+//! Pure. A copy of `<path>` is `.sync-conflicts/<path>.<UTC time>.<side>`; where that is taken a number is added.
+
+use crate::{path::RelPath, report::Side};
+
+/// Where conflict copies live in every mount.
+pub const CONFLICTS_DIRECTORY: &str = ".sync-conflicts";
+/// How many names are tried for one copy.
+const ATTEMPTS: u32 = 1000;
+/// Bytes of the longest suffix, number included.
+const SUFFIX_BYTES: usize = 32;
+
+/// The names for a copy of `side`'s version of `path`, best first.
+pub fn copy_paths(
+    path: &RelPath,
+    side: Side,
+    now: jiff::Timestamp,
+) -> impl Iterator<Item = RelPath> {
+    let time = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+    // A copy of a copy keeps its place: directories would nest for ever otherwise.
+    let directory = format!("{CONFLICTS_DIRECTORY}/");
+    let plain = path
+        .as_str()
+        .strip_prefix(&directory)
+        .unwrap_or(path.as_str());
+    let stem = shorten(plain).to_owned();
+    (0..ATTEMPTS).filter_map(move |attempt| {
+        let number = if attempt == 0 {
+            String::new()
+        } else {
+            format!("-{attempt}")
+        };
+        RelPath::new(format!("{directory}{stem}.{time}{number}.{side}")).ok()
+    })
+}
+
+/// True for a path below the conflicts directory.
+#[must_use]
+pub fn is_copy(path: &RelPath) -> bool {
+    path.components().next() == Some(CONFLICTS_DIRECTORY)
+}
+
+/// Leaves room for the suffix in the last component, at a character boundary.
+fn shorten(path: &str) -> &str {
+    let name_start = path.rfind('/').map_or(0, |slash| slash + 1);
+    let limit = name_start + 255 - SUFFIX_BYTES;
+    if path.len() <= limit {
+        path
+    } else {
+        path.get(..path.floor_char_boundary(limit)).unwrap_or(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(path: &str) -> String {
+        let now = "2026-11-21T04:05:06Z".parse().unwrap();
+        copy_paths(&RelPath::new(path).unwrap(), Side::Local, now)
+            .next()
+            .unwrap()
+            .to_string()
+    }
+
+    #[test]
+    fn a_copy_is_named_after_its_path_the_time_and_the_side() {
+        assert_eq!(
+            first("a/SOUL.md"),
+            ".sync-conflicts/a/SOUL.md.20261121T040506Z.local"
+        );
+        assert_eq!(
+            first(".sync-conflicts/x"),
+            ".sync-conflicts/x.20261121T040506Z.local"
+        );
+    }
+
+    #[test]
+    fn the_longest_names_still_have_a_copy() {
+        let name = "é".repeat(127);
+        assert!(first(&format!("dir/{name}")).ends_with(".20261121T040506Z.local"));
+    }
+
+    #[test]
+    fn a_taken_name_has_followers() {
+        let now = "2026-11-21T04:05:06Z".parse().unwrap();
+        let names: Vec<_> = copy_paths(&RelPath::new("f").unwrap(), Side::Remote, now)
+            .take(2)
+            .collect();
+        assert_eq!(
+            names[1].as_str(),
+            ".sync-conflicts/f.20261121T040506Z-1.remote"
+        );
+    }
+}

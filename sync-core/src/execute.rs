@@ -1,0 +1,327 @@
+//! Carrying a mount's plan out: stage and publish, upload, delete, record.
+//!
+//! Order: incoming files are staged in batches and published together, then uploads, then deletes, so that a renamed
+//! file is never missing on either side. One path has at most one task. A task whose path changed since it was decided
+//! touches nothing and is reported as stale; whoever called observes and decides anew.
+
+mod attributes;
+mod delete;
+mod incoming;
+mod merge;
+mod upload;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::{Stream, StreamExt as _};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    baseline::{BaselineError, RowChange},
+    join::Observed,
+    layout::Executable,
+    merge::MergeRules,
+    mount::OpenMount,
+    path::RelPath,
+    plan::{Direction, Handling, MountPlan, Task, local_problem},
+    progress::Progress,
+    reconcile::{Decision, reconcile},
+    report::{ConflictEntry, Entry, Problem, ProblemKind, Report},
+    root::LocalError,
+    store::{ObjectStore, StoreError, StoreErrorKind},
+};
+
+/// Incoming files staged before they are published together.
+const BATCH_FILES: usize = 1000;
+
+/// What executing needs.
+pub(crate) struct Context {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) mount: Arc<OpenMount>,
+    pub(crate) merges: Arc<BTreeMap<RelPath, MergeRules>>,
+    pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) concurrency: usize,
+    pub(crate) direction: Direction,
+}
+
+/// What executing one plan did.
+#[derive(Debug, Default)]
+pub(crate) struct Executed {
+    pub(crate) report: Report,
+    /// Paths that changed since they were decided about.
+    pub(crate) stale: Vec<RelPath>,
+    /// Paths whose problem may pass by itself.
+    pub(crate) unfinished: Vec<RelPath>,
+}
+
+/// Why nothing more can be done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecuteError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
+    #[error("an internal task ended unexpectedly")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// How one task ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Done; this is what both sides hold now, and what to report, if anything.
+    Done { change: RowChange, effect: Effect },
+    /// Somebody changed the path first.
+    Stale(RelPath),
+    /// It can't be done.
+    Problem(Problem),
+    /// It can't be done now.
+    Unfinished(Problem, RelPath),
+}
+
+/// What a finished task is reported as.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Nothing was moved: both sides turned out to hold the same content.
+    Recorded,
+    Downloaded(Entry),
+    Uploaded(Entry),
+    Merged(Entry),
+    DeletedLocal(Entry),
+    DeletedRemote(Entry),
+    /// A download over a local version that is kept as a copy.
+    Conflict(Entry, ConflictEntry),
+}
+
+/// Why a task didn't end well; becomes an [`Outcome`] or ends the pass.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Stale,
+    Store(StoreError),
+    Local(LocalError),
+    Problem(ProblemKind, String),
+}
+
+impl From<LocalError> for Failure {
+    fn from(error: LocalError) -> Self {
+        // Gone between the look and the act.
+        if error.kind() == std::io::ErrorKind::NotFound {
+            Self::Stale
+        } else {
+            Self::Local(error)
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error.kind {
+            StoreErrorKind::Precondition | StoreErrorKind::NotFound | StoreErrorKind::Rejected => {
+                Self::Stale
+            }
+            _ => Self::Store(error),
+        }
+    }
+}
+
+/// Executes `plan`. An error ends the pass; what was done before it is recorded.
+pub(crate) async fn execute(
+    context: &Arc<Context>,
+    plan: MountPlan,
+) -> Result<Executed, ExecuteError> {
+    let mut executed = Executed::default();
+    executed.report.problems = plan.problems;
+    executed.report.held = plan.held;
+    context.mount.baseline().apply(&plan.row_changes)?;
+    announce(context, &plan.tasks);
+    let (mut incoming, mut uploads, mut deletes) = (Vec::new(), Vec::new(), Vec::new());
+    for task in plan.tasks {
+        match task.decision {
+            Decision::Upload => uploads.push(task),
+            Decision::DeleteLocal | Decision::DeleteRemote => deletes.push(task),
+            Decision::Download | Decision::Merge | Decision::Conflict(_) => incoming.push(task),
+            Decision::Nothing | Decision::RecordGone | Decision::Forget => {}
+        }
+    }
+    while !incoming.is_empty() {
+        let batch: Vec<_> = incoming.drain(..incoming.len().min(BATCH_FILES)).collect();
+        uploads.extend(incoming::run(context, batch, &mut executed).await?);
+    }
+    upload::run(context, uploads, &mut executed).await?;
+    delete::run(context, deletes, &mut executed).await?;
+    Ok(executed)
+}
+
+fn announce(context: &Context, tasks: &[Task]) {
+    let bytes = tasks
+        .iter()
+        .map(|task| match task.decision {
+            Decision::Upload => task
+                .observed
+                .local
+                .as_ref()
+                .map_or(0, |entry| entry.fingerprint.size_bytes),
+            Decision::Download | Decision::Merge | Decision::Conflict(_) => task
+                .observed
+                .remote
+                .as_ref()
+                .map_or(0, |entry| entry.version.size_bytes),
+            Decision::DeleteLocal
+            | Decision::DeleteRemote
+            | Decision::Nothing
+            | Decision::RecordGone
+            | Decision::Forget => 0,
+        })
+        .sum();
+    if !tasks.is_empty() {
+        context.progress.planned(tasks.len() as u64, bytes);
+    }
+}
+
+/// Runs `work` on every item on the runtime's threads, a bounded number at a time, and gives the results as they come.
+/// Dropping the stream ends what is under way.
+pub(crate) fn in_parallel<T, F, R>(
+    concurrency: usize,
+    items: Vec<T>,
+    work: impl Fn(T) -> F,
+) -> impl Stream<Item = Result<R, tokio::task::JoinError>>
+where
+    F: Future<Output = R> + Send + 'static,
+    R: Send + 'static,
+{
+    futures_util::stream::iter(
+        items
+            .into_iter()
+            .map(move |item| AbortOnDropHandle::new(tokio::spawn(work(item)))),
+    )
+    .buffer_unordered(concurrency.max(1))
+}
+
+impl Context {
+    /// An entry of the report for a path.
+    pub(crate) fn entry(&self, path: &RelPath, handling: &Handling, bytes: u64) -> Entry {
+        Entry {
+            mount: self.mount.name.clone(),
+            path: path.to_string(),
+            bytes,
+            group: handling.group.clone(),
+            reason: None,
+        }
+    }
+
+    pub(crate) fn problem(
+        &self,
+        path: &RelPath,
+        kind: ProblemKind,
+        message: impl Into<String>,
+    ) -> Problem {
+        Problem {
+            mount: self.mount.name.clone(),
+            path: path.to_string(),
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// What a failed task is: an outcome of its path, or the end of the pass.
+    pub(crate) fn outcome(
+        &self,
+        path: &RelPath,
+        failure: Failure,
+    ) -> Result<Outcome, ExecuteError> {
+        match failure {
+            Failure::Stale => Ok(Outcome::Stale(path.clone())),
+            Failure::Problem(kind, message) => {
+                Ok(Outcome::Problem(self.problem(path, kind, message)))
+            }
+            Failure::Local(error) => Ok(Outcome::Unfinished(
+                local_problem(&self.mount, path, &error),
+                path.clone(),
+            )),
+            Failure::Store(error) if error.kind.is_fatal() => Err(error.into()),
+            Failure::Store(error) => {
+                let kind = match error.kind {
+                    StoreErrorKind::Denied => ProblemKind::Denied,
+                    _ => ProblemKind::Store,
+                };
+                let problem = self.problem(path, kind, error.to_string());
+                if error.kind.is_transient() {
+                    Ok(Outcome::Unfinished(problem, path.clone()))
+                } else {
+                    Ok(Outcome::Problem(problem))
+                }
+            }
+        }
+    }
+}
+
+impl Executed {
+    /// Takes an outcome into the report; gives the change of the baseline that goes with it.
+    pub(crate) fn take(&mut self, outcome: Outcome) -> Option<RowChange> {
+        match outcome {
+            Outcome::Stale(path) => self.stale.push(path),
+            Outcome::Problem(problem) => self.report.problems.push(problem),
+            Outcome::Unfinished(problem, path) => {
+                self.report.problems.push(problem);
+                self.unfinished.push(path);
+            }
+            Outcome::Done { change, effect } => {
+                self.report_effect(effect);
+                return Some(change);
+            }
+        }
+        None
+    }
+
+    fn report_effect(&mut self, effect: Effect) {
+        let report = &mut self.report;
+        match effect {
+            Effect::Recorded => {}
+            Effect::Downloaded(entry) => {
+                report.bytes_in += entry.bytes;
+                report.downloaded.push(entry);
+            }
+            Effect::Uploaded(entry) => {
+                report.bytes_out += entry.bytes;
+                report.uploaded.push(entry);
+            }
+            Effect::Merged(entry) => {
+                report.bytes_in += entry.bytes;
+                report.merged.push(entry);
+            }
+            Effect::DeletedLocal(entry) => report.deleted_local.push(entry),
+            Effect::DeletedRemote(entry) => report.deleted_remote.push(entry),
+            Effect::Conflict(entry, conflict) => {
+                report.bytes_in += entry.bytes;
+                report.downloaded.push(entry);
+                report.conflicts.push(conflict);
+            }
+        }
+    }
+}
+
+/// Executable bits for a rule that wants them: whoever may read may execute.
+pub(crate) fn mode_for(executable: Executable, mode: u32) -> u32 {
+    match executable {
+        Executable::AsItIs => mode,
+        Executable::Always => mode | ((mode & 0o444) >> 2),
+    }
+}
+
+/// A task for a path that this pass created: a conflict copy to push.
+pub(crate) fn task_for_new_file(mount: &OpenMount, path: RelPath) -> Option<Task> {
+    let handling = Handling::of(mount.rules.rule_for(&path));
+    let local = mount.look(&path).ok().flatten();
+    let observed = Observed {
+        path,
+        baseline: None,
+        local,
+        remote: None,
+    };
+    let (local, remote) = crate::plan::changes(&observed);
+    let decision = reconcile(local, remote, handling.policy);
+    (decision == Decision::Upload).then(|| Task {
+        observed,
+        decision,
+        handling,
+        reason: "conflict copy".to_owned(),
+    })
+}

@@ -1,0 +1,163 @@
+//! Removing what the other side removed.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+
+use super::{Context, Effect, ExecuteError, Executed, Failure, Outcome, in_parallel};
+use crate::{
+    baseline::{Displacement, RowChange},
+    plan::Task,
+    reconcile::Decision,
+    stage::{self, Removed},
+    store::{StoreError, StoreErrorKind, Support},
+};
+
+/// Deletes everything, on either side.
+pub(super) async fn run(
+    context: &Arc<Context>,
+    tasks: Vec<Task>,
+    executed: &mut Executed,
+) -> Result<(), ExecuteError> {
+    let (local, remote): (Vec<_>, Vec<_>) = tasks
+        .into_iter()
+        .partition(|task| task.decision == Decision::DeleteLocal);
+    if !local.is_empty() {
+        let blocking = context.clone();
+        let outcomes =
+            tokio::task::spawn_blocking(move || delete_local(&blocking, &local)).await??;
+        let changes: Vec<_> = outcomes
+            .into_iter()
+            .filter_map(|outcome| executed.take(outcome))
+            .collect();
+        context.mount.baseline().apply(&changes)?;
+    }
+    let mut changes = Vec::new();
+    let mut failed = Ok(());
+    {
+        let mut outcomes = std::pin::pin!(in_parallel(context.concurrency, remote, |task| {
+            delete_remote(context.clone(), task)
+        }));
+        while let Some(outcome) = outcomes.next().await {
+            match outcome.map_err(ExecuteError::from).flatten() {
+                Ok(outcome) => changes.extend(executed.take(outcome)),
+                Err(error) => {
+                    failed = Err(error);
+                    break;
+                }
+            }
+        }
+    }
+    context.mount.baseline().apply(&changes)?;
+    failed
+}
+
+fn delete_local(context: &Context, tasks: &[Task]) -> Result<Vec<Outcome>, ExecuteError> {
+    let planned: Vec<_> = tasks
+        .iter()
+        .filter_map(|task| {
+            let expected = task.observed.local.as_ref()?.fingerprint;
+            let path = task.observed.path.clone();
+            Some((
+                task,
+                Displacement {
+                    staged_name: stage::staging_name(),
+                    path,
+                    expected,
+                    staged_inode: 0,
+                },
+            ))
+        })
+        .collect();
+    let displacements: Vec<_> = planned
+        .iter()
+        .map(|(_, displacement)| displacement.clone())
+        .collect();
+    context
+        .mount
+        .baseline()
+        .plan_displacements(&displacements)?;
+    let outcomes = planned
+        .into_iter()
+        .map(
+            |(
+                task,
+                Displacement {
+                    staged_name,
+                    path,
+                    expected,
+                    ..
+                },
+            )| {
+                match stage::remove(&context.mount.root, &staged_name, &path, &expected) {
+                    Ok(Removed::Done) => {
+                        context.progress.file_done(&path);
+                        let entry = context.entry(&path, &task.handling, 0);
+                        Ok(Outcome::Done {
+                            change: RowChange::Forget(path),
+                            effect: Effect::DeletedLocal(entry),
+                        })
+                    }
+                    Ok(Removed::Stale) => Ok(Outcome::Stale(path)),
+                    Err(error) => context.outcome(&path, error.into()),
+                }
+            },
+        )
+        .collect();
+    let names: Vec<_> = displacements
+        .into_iter()
+        .map(|displacement| displacement.staged_name)
+        .collect();
+    context.mount.baseline().finish_displacements(&names)?;
+    outcomes
+}
+
+async fn delete_remote(context: Arc<Context>, task: Task) -> Result<Outcome, ExecuteError> {
+    let path = task.observed.path.clone();
+    match remove_object(&context, &task).await {
+        Ok(()) => {
+            context.progress.file_done(&path);
+            let entry = context.entry(&path, &task.handling, 0);
+            Ok(Outcome::Done {
+                change: RowChange::Forget(path),
+                effect: Effect::DeletedRemote(entry),
+            })
+        }
+        Err(failure) => context.outcome(&path, failure),
+    }
+}
+
+/// RACE: on a store without conditional deletes a version that another writer puts between the HEAD and the DELETE is
+/// removed; stores with versioning keep it.
+async fn remove_object(context: &Context, task: &Task) -> Result<(), Failure> {
+    let Some(remote) = &task.observed.remote else {
+        return Ok(());
+    };
+    // A file that appeared again is newer than the delete.
+    if context.mount.look(&task.observed.path)?.is_some() {
+        return Err(Failure::Stale);
+    }
+    let conditional = context
+        .mount
+        .capabilities()
+        .is_some_and(|found| found.conditional_delete == Support::Yes);
+    if !conditional {
+        match context.store.head(&remote.key).await? {
+            None => return Ok(()),
+            Some(info) if info.etag == remote.version.etag => {}
+            Some(_) => return Err(Failure::Stale),
+        }
+    }
+    match context
+        .store
+        .delete(&remote.key, conditional.then_some(&remote.version.etag))
+        .await
+    {
+        Err(StoreError {
+            kind: StoreErrorKind::NotFound,
+            ..
+        })
+        | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

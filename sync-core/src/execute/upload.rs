@@ -1,0 +1,232 @@
+//! Local to remote: hash, send with the hash and the precondition, record.
+//!
+//! RACE: on a store without conditional writes (found by the probe) a HEAD is compared before the write; a version that
+//! another writer puts between the two is overwritten, and was that writer's alone to keep.
+
+use std::{io::Read as _, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+
+use super::{Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, in_parallel};
+use crate::{
+    baseline::{Certainty, LocalVersion, RemoteVersion, Row, RowChange},
+    digest::{ContentHash, ContentHasher},
+    layout::Executable,
+    local::Fingerprint,
+    mount::OpenMount,
+    path::{ObjectKey, RelPath},
+    plan::Task,
+    reconcile::Change,
+    root::LocalError,
+    store::{Capabilities, PutBody, PutMode, PutOptions, StoreError, StoreErrorKind, Support},
+};
+
+/// Files up to this size are read once, hashed and sent from memory; larger ones are read twice.
+const IN_MEMORY_BYTES: u64 = 1024 * 1024;
+/// Rows written to the baseline at once.
+const ROWS_AT_ONCE: usize = 128;
+
+/// Uploads everything.
+pub(super) async fn run(
+    context: &Arc<Context>,
+    tasks: Vec<Task>,
+    executed: &mut Executed,
+) -> Result<(), ExecuteError> {
+    let mut rows = Vec::new();
+    let mut failed = Ok(());
+    {
+        let mut outcomes = std::pin::pin!(in_parallel(context.concurrency, tasks, |task| upload(
+            context.clone(),
+            task
+        )));
+        while let Some(outcome) = outcomes.next().await {
+            match outcome.map_err(ExecuteError::from).flatten() {
+                Ok(outcome) => rows.extend(executed.take(outcome)),
+                Err(error) => {
+                    failed = Err(error);
+                    break;
+                }
+            }
+            if rows.len() >= ROWS_AT_ONCE {
+                context.mount.baseline().apply(&std::mem::take(&mut rows))?;
+            }
+        }
+    }
+    context.mount.baseline().apply(&rows)?;
+    failed
+}
+
+async fn upload(context: Arc<Context>, task: Task) -> Result<Outcome, ExecuteError> {
+    let path = task.observed.path.clone();
+    match send(&context, task).await {
+        Ok((row, effect)) => {
+            context.progress.file_done(&path);
+            Ok(Outcome::Done {
+                change: RowChange::Record(row),
+                effect,
+            })
+        }
+        Err(failure) => context.outcome(&path, failure),
+    }
+}
+
+async fn send(context: &Context, task: Task) -> Result<(Row, Effect), Failure> {
+    let content = read(context, &task.observed.path).await?;
+    let local = LocalVersion {
+        fingerprint: content.fingerprint,
+        certainty: content.certainty,
+    };
+    let size_bytes = content.hash.size_bytes;
+    let digest = content.hash.digest;
+    if let Some(remote) = already_there(&task, &content) {
+        let row = Row {
+            path: task.observed.path,
+            local: Some(local),
+            remote: Some(remote),
+            digest,
+        };
+        return Ok((row, Effect::Recorded));
+    }
+    let mode = match &task.observed.remote {
+        Some(remote) => PutMode::Update(remote.version.etag.clone()),
+        None => PutMode::Create,
+    };
+    let key = match &task.observed.remote {
+        Some(remote) => remote.key.clone(),
+        None => context.mount.prefix.key(&task.observed.path),
+    };
+    let metadata = attributes::metadata(&content.fingerprint, &digest);
+    let etag = put(
+        context,
+        &key,
+        content.body,
+        PutOptions {
+            mode,
+            digest,
+            metadata,
+        },
+    )
+    .await?;
+    context.progress.bytes(size_bytes);
+    let entry = context.entry(&task.observed.path, &task.handling, size_bytes);
+    let remote = RemoteVersion { etag, size_bytes };
+    Ok((
+        Row {
+            path: task.observed.path,
+            local: Some(local),
+            remote: Some(remote),
+            digest,
+        },
+        Effect::Uploaded(entry),
+    ))
+}
+
+/// The object, where the file was only touched: its content is the one that the object holds.
+fn already_there(task: &Task, content: &Content) -> Option<RemoteVersion> {
+    let row = task.observed.baseline.as_ref()?;
+    let before = row.local.as_ref()?;
+    let (_, remote) = crate::plan::changes(&task.observed);
+    let same_mode = task.handling.executable == Executable::Always
+        || before.fingerprint.is_executable() == content.fingerprint.is_executable();
+    (remote == Change::Unchanged && row.digest == content.hash.digest && same_mode)
+        .then(|| row.remote.clone())?
+}
+
+/// Writes an object under its precondition, whatever the store can do.
+async fn put(
+    context: &Context,
+    key: &ObjectKey,
+    body: PutBody,
+    mut options: PutOptions,
+) -> Result<crate::digest::ETag, StoreError> {
+    let without_conditions = Capabilities {
+        conditional_put: Support::No,
+        conditional_delete: Support::No,
+    };
+    if context
+        .mount
+        .capabilities()
+        .unwrap_or(without_conditions)
+        .conditional_put
+        == Support::No
+    {
+        let found = context.store.head(key).await?.map(|info| info.etag);
+        let expected = match &options.mode {
+            PutMode::Overwrite => found.clone(),
+            PutMode::Create => None,
+            PutMode::Update(etag) => Some(etag.clone()),
+        };
+        if found != expected {
+            return Err(StoreError::new(
+                "PUT",
+                key.as_str(),
+                StoreErrorKind::Precondition,
+                "",
+            ));
+        }
+        options.mode = PutMode::Overwrite;
+    }
+    context.store.put(key, body, options).await
+}
+
+/// A file's content as it was at one moment, or a file that proves by its hash that it still is.
+struct Content {
+    body: PutBody,
+    hash: ContentHash,
+    fingerprint: Fingerprint,
+    certainty: Certainty,
+}
+
+async fn read(context: &Context, path: &RelPath) -> Result<Content, Failure> {
+    let mount = context.mount.clone();
+    let path = path.clone();
+    tokio::task::spawn_blocking(move || read_blocking(&mount, &path))
+        .await
+        .map_err(|error| Failure::Problem(crate::report::ProblemKind::Io, error.to_string()))?
+}
+
+fn read_blocking(mount: &OpenMount, path: &RelPath) -> Result<Content, Failure> {
+    let failed = |error| LocalError::new("read", path, error);
+    let (mut file, fingerprint) = mount.root.open_file(path)?;
+    let certainty = if fingerprint.is_racy(SystemTime::now()) {
+        Certainty::Racy
+    } else {
+        Certainty::Settled
+    };
+    let mut hasher = ContentHasher::default();
+    let body = if fingerprint.size_bytes <= IN_MEMORY_BYTES {
+        let mut content = Vec::with_capacity(usize::try_from(fingerprint.size_bytes).unwrap_or(0));
+        (&mut file)
+            .take(IN_MEMORY_BYTES + 1)
+            .read_to_end(&mut content)
+            .map_err(failed)?;
+        hasher.update(&content);
+        PutBody::Bytes(Bytes::from(content))
+    } else {
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let read = file.read(&mut buffer).map_err(failed)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(buffer.get(..read).unwrap_or_default());
+        }
+        PutBody::File {
+            file: file.try_clone().map_err(failed)?,
+            size_bytes: fingerprint.size_bytes,
+        }
+    };
+    let hash = hasher.finish();
+    let after = Fingerprint::of(&file.metadata().map_err(failed)?);
+    // Written to while it was read: what was read may be half of each version.
+    if after != fingerprint || hash.size_bytes != fingerprint.size_bytes {
+        return Err(Failure::Stale);
+    }
+    Ok(Content {
+        body,
+        hash,
+        fingerprint,
+        certainty,
+    })
+}

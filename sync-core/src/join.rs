@@ -1,0 +1,172 @@
+//! The ordered three-way join: local scan, baseline and listing, each in byte order of paths, become one row per path.
+//!
+//! Pure. Holds one entry of each source; the sources decide how much they hold.
+
+use std::iter::Peekable;
+
+use crate::{
+    baseline::Row,
+    local::LocalEntry,
+    path::{ObjectKey, RelPath},
+    store::ListedObject,
+};
+
+/// An object under the mount's prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteEntry {
+    /// Where it belongs.
+    pub path: RelPath,
+    /// Its key: prefix and path, but for files that are still stored under an older key.
+    pub key: ObjectKey,
+    /// What the store says of it.
+    pub version: crate::baseline::RemoteVersion,
+}
+
+impl RemoteEntry {
+    /// An entry for a listed object whose key is `path` under the mount's prefix.
+    #[must_use]
+    pub fn new(path: RelPath, key: ObjectKey, object: ListedObject) -> Self {
+        let version = crate::baseline::RemoteVersion {
+            etag: object.etag,
+            size_bytes: object.size_bytes,
+        };
+        Self { path, key, version }
+    }
+}
+
+/// Everything that is known of one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The path.
+    pub path: RelPath,
+    /// What both sides held.
+    pub baseline: Option<Row>,
+    /// What the local side holds.
+    pub local: Option<LocalEntry>,
+    /// What the bucket holds.
+    pub remote: Option<RemoteEntry>,
+}
+
+/// Joins three sources in path order.
+pub fn join<B, L, R>(baseline: B, local: L, remote: R) -> Join<B, L, R>
+where
+    B: Iterator<Item = Row>,
+    L: Iterator<Item = LocalEntry>,
+    R: Iterator<Item = RemoteEntry>,
+{
+    Join {
+        baseline: baseline.peekable(),
+        local: local.peekable(),
+        remote: remote.peekable(),
+    }
+}
+
+/// Iterator of [`join`].
+pub struct Join<B: Iterator, L: Iterator, R: Iterator> {
+    baseline: Peekable<B>,
+    local: Peekable<L>,
+    remote: Peekable<R>,
+}
+
+impl<B, L, R> Iterator for Join<B, L, R>
+where
+    B: Iterator<Item = Row>,
+    L: Iterator<Item = LocalEntry>,
+    R: Iterator<Item = RemoteEntry>,
+{
+    type Item = Observed;
+
+    fn next(&mut self) -> Option<Observed> {
+        let heads = [
+            self.baseline.peek().map(|row| &row.path),
+            self.local.peek().map(|entry| &entry.path),
+            self.remote.peek().map(|entry| &entry.path),
+        ];
+        let path = heads.into_iter().flatten().min()?.clone();
+        Some(Observed {
+            baseline: self.baseline.next_if(|row| row.path == path),
+            local: self.local.next_if(|entry| entry.path == path),
+            remote: self.remote.next_if(|entry| entry.path == path),
+            path,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        baseline::RemoteVersion,
+        digest::{Digest, ETag},
+        local::{Fingerprint, LocalKind},
+    };
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).unwrap()
+    }
+
+    fn row(text: &str) -> Row {
+        Row {
+            path: path(text),
+            local: None,
+            remote: None,
+            digest: Digest::from_bytes([0; 32]),
+        }
+    }
+
+    fn local(text: &str) -> LocalEntry {
+        let fingerprint = Fingerprint {
+            size_bytes: 0,
+            mtime_nanoseconds: 0,
+            ctime_nanoseconds: 0,
+            inode: 0,
+            mode: 0o644,
+        };
+        LocalEntry {
+            path: path(text),
+            kind: LocalKind::File,
+            fingerprint,
+        }
+    }
+
+    fn remote(text: &str) -> RemoteEntry {
+        let version = RemoteVersion {
+            etag: ETag::new("e"),
+            size_bytes: 0,
+        };
+        RemoteEntry {
+            path: path(text),
+            key: ObjectKey::new(text).unwrap(),
+            version,
+        }
+    }
+
+    #[test]
+    fn every_path_of_any_source_comes_once_in_order_with_all_that_is_known() {
+        let joined: Vec<_> = join(
+            ["a", "b", "e"].map(row).into_iter(),
+            ["b", "c", "e"].map(local).into_iter(),
+            ["d", "e"].map(remote).into_iter(),
+        )
+        .map(|observed| {
+            let flags = [
+                observed.baseline.is_some(),
+                observed.local.is_some(),
+                observed.remote.is_some(),
+            ];
+            (observed.path.to_string(), flags)
+        })
+        .collect();
+        let expected = [
+            ("a", [true, false, false]),
+            ("b", [true, true, false]),
+            ("c", [false, true, false]),
+            ("d", [false, false, true]),
+            ("e", [true, true, true]),
+        ];
+        assert_eq!(
+            joined,
+            expected.map(|(path, flags)| (path.to_owned(), flags))
+        );
+    }
+}

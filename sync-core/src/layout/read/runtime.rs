@@ -1,0 +1,213 @@
+//! `[runtime]`, `[ready]` and `[reload.GROUP]`.
+//!
+//! Owns their fields and defaults.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use super::absolute;
+use crate::layout::{
+    reader::{Context, Fields},
+    runtime::{ReadyCheck, ReadyProbe, Reload, ReloadAction, ReloadSignal, Restart, RuntimeSpec},
+    tree::{Table, Value},
+    variables::Variable,
+};
+
+const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(20);
+const DEFAULT_READY_INTERVAL: Duration = Duration::from_secs(5);
+const DEFAULT_READY_TIMEOUT: Duration = Duration::from_mins(2);
+const SIGNALS: [ReloadSignal; 3] = [ReloadSignal::Hup, ReloadSignal::Usr1, ReloadSignal::Usr2];
+
+/// Reads `[runtime]`.
+pub(super) fn runtime(context: &Context<'_>, layout: &Fields<'_, '_>) -> Option<RuntimeSpec> {
+    let Some(table) = layout.table("runtime") else {
+        layout.missing("[runtime]");
+        return None;
+    };
+    let fields = Fields::new(context, "[runtime]", table);
+    let command = fields.command("command");
+    if fields.node("command").is_none() {
+        fields.missing("command");
+    }
+    let given = fields.node("cwd").map(|_| {
+        fields
+            .filled("cwd")
+            .and_then(|text| fields.parsed("cwd", absolute(&text)))
+    });
+    let workspace = context.variables.get(Variable::Workspace).unwrap_or("/");
+    let cwd = given.unwrap_or_else(|| Some(PathBuf::from(workspace)));
+    let restarts = [Restart::Never, Restart::OnFailure, Restart::Always]
+        .map(|restart| (restart.to_string(), restart));
+    let words = restarts
+        .each_ref()
+        .map(|(word, restart)| (word.as_str(), *restart));
+    let restart = fields
+        .choice("restart", &words)
+        .unwrap_or(Restart::OnFailure);
+    let stop_grace = fields.duration("stop_grace").unwrap_or(DEFAULT_STOP_GRACE);
+    let env = fields
+        .table("env")
+        .map(|table| environment(context, table))
+        .unwrap_or_default();
+    fields.finish();
+    Some(RuntimeSpec {
+        command: command?,
+        cwd: cwd?,
+        env,
+        restart,
+        stop_grace,
+    })
+}
+
+fn environment(context: &Context<'_>, table: &Table) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
+    for (name, field) in &table.fields {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            context.mistake(
+                &field.place,
+                format!(
+                    "\"{}\" is no name of an environment variable",
+                    name.escape_debug()
+                ),
+            );
+        }
+        let value = context.text(&format!("`{name}`"), &field.node);
+        if let Some(value) = value.and_then(|text| context.fill(text, &field.node.place)) {
+            environment.insert(name.clone(), value);
+        }
+    }
+    environment
+}
+
+/// Reads `[ready]`, if it is there.
+pub(super) fn ready(context: &Context<'_>, layout: &Fields<'_, '_>) -> Option<ReadyProbe> {
+    let table = layout.table("ready")?;
+    let fields = Fields::new(context, "[ready]", table);
+    let interval = fields
+        .duration("interval")
+        .unwrap_or(DEFAULT_READY_INTERVAL);
+    let timeout = fields.duration("timeout").unwrap_or(DEFAULT_READY_TIMEOUT);
+    let check = ready_check(context, &fields);
+    fields.finish();
+    Some(ReadyProbe {
+        check: check?,
+        interval,
+        timeout,
+    })
+}
+
+/// The first of `http`, `command` and `file` that can be used: a URL cannot when one of its variables has no value and
+/// there is a command to fall back to.
+fn ready_check(context: &Context<'_>, fields: &Fields<'_, '_>) -> Option<ReadyCheck> {
+    let command = fields.command("command");
+    let status = fields.number("status").unwrap_or(200);
+    let path = fields.rel_path("file");
+    let contains = fields.text("contains");
+    if let Some(url) = fields.text("http") {
+        let known = context.variables.fill(url).is_ok();
+        if known || command.is_none() {
+            return Some(ReadyCheck::Http {
+                url: fields.filled("http")?,
+                status,
+            });
+        }
+    }
+    if fields.node("file").is_some() && contains.is_none() {
+        context.mistake(fields.place(), "[ready] with `file` needs `contains`");
+    }
+    if ["command", "http", "file"]
+        .iter()
+        .all(|name| fields.node(name).is_none())
+    {
+        context.mistake(fields.place(), "[ready] needs `command`, `http` or `file`");
+    }
+    match (command, path, contains) {
+        (Some(command), ..) => Some(ReadyCheck::Command { command }),
+        (None, Some(path), Some(contains)) => Some(ReadyCheck::File {
+            path,
+            contains: contains.to_owned(),
+        }),
+        (None, ..) => None,
+    }
+}
+
+/// Reads all `[reload.GROUP]`.
+pub(super) fn reload(context: &Context<'_>, layout: &Fields<'_, '_>) -> BTreeMap<String, Reload> {
+    let mut groups = BTreeMap::new();
+    for (group, field) in layout
+        .table("reload")
+        .into_iter()
+        .flat_map(|table| &table.fields)
+    {
+        let Value::Table(table) = &field.node.value else {
+            let message = format!("`{group}` must be a table: write [reload.{group}]");
+            context.mistake(&field.node.place, message);
+            continue;
+        };
+        if let Some(reload) = reload_group(context, table) {
+            groups.insert(group.clone(), reload);
+        }
+    }
+    groups
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Watched,
+    Signal,
+    Http,
+    Exec,
+    Restart,
+}
+
+fn reload_group(context: &Context<'_>, table: &Table) -> Option<Reload> {
+    let fields = Fields::new(context, "[reload]", table);
+    let kinds = [
+        ("watched", Kind::Watched),
+        ("signal", Kind::Signal),
+        ("http", Kind::Http),
+        ("exec", Kind::Exec),
+        ("restart", Kind::Restart),
+    ];
+    let kind = fields.choice("action", &kinds);
+    let validate = fields.command("validate");
+    let needs = |name: &str| {
+        if table.get(name).is_none() {
+            context.mistake(
+                fields.place(),
+                format!("this [reload] action needs `{name}`"),
+            );
+        }
+    };
+    let action = match kind {
+        None => {
+            needs("action");
+            return None;
+        }
+        Some(Kind::Watched) => Some(ReloadAction::Watched),
+        Some(Kind::Restart) => Some(ReloadAction::Restart),
+        Some(Kind::Signal) => {
+            needs("signal");
+            fields
+                .choice("signal", &SIGNALS.map(|signal| (signal.name(), signal)))
+                .map(ReloadAction::Signal)
+        }
+        Some(Kind::Http) => {
+            needs("url");
+            let method = fields.text("method").unwrap_or("POST").to_ascii_uppercase();
+            fields
+                .filled("url")
+                .map(|url| ReloadAction::Http { method, url })
+        }
+        Some(Kind::Exec) => {
+            needs("command");
+            fields
+                .command("command")
+                .map(|command| ReloadAction::Exec { command })
+        }
+    };
+    fields.finish();
+    Some(Reload {
+        action: action?,
+        validate,
+    })
+}

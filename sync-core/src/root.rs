@@ -1,0 +1,332 @@
+//! A mount's directory as the one descriptor that every local access goes through.
+//!
+//! Invariant: no operation here leaves the directory or follows a symbolic link, whatever the path says and whatever
+//! others do to the tree meanwhile; the kernel checks (`openat2`, `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`).
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags};
+
+use crate::{
+    local::{Fingerprint, LocalKind},
+    path::RelPath,
+};
+
+/// The engine's own directory in a mount.
+pub const STATE_DIRECTORY: &str = ".hiclaw-sync";
+/// Staging, relative to the mount.
+const STAGING: &str = ".hiclaw-sync/tmp";
+
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+
+/// A local operation failed.
+#[derive(Debug, thiserror::Error)]
+#[error("can't {operation} {path}")]
+pub struct LocalError {
+    /// What was tried.
+    pub operation: &'static str,
+    /// On which path, relative to the mount, or the mount itself.
+    pub path: String,
+    /// The cause.
+    #[source]
+    pub source: io::Error,
+}
+
+impl LocalError {
+    pub(crate) fn new(
+        operation: &'static str,
+        path: impl ToString,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self {
+            operation,
+            path: path.to_string(),
+            source: source.into(),
+        }
+    }
+
+    /// The kind of the cause.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+/// An open mount directory.
+#[derive(Debug)]
+pub struct Root {
+    descriptor: OwnedFd,
+    staging: OwnedFd,
+    path: PathBuf,
+}
+
+/// Whether the mount's directory is still the one that was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootState {
+    /// It is.
+    InPlace,
+    /// It was removed, replaced or unmounted.
+    Gone,
+}
+
+impl Root {
+    /// Opens the directory, creating it and the staging area where they are missing. The state directory is readable
+    /// by its owner only.
+    pub fn open(path: &Path) -> Result<Self, LocalError> {
+        let failed =
+            |operation| move |error: io::Error| LocalError::new(operation, path.display(), error);
+        std::fs::create_dir_all(path).map_err(failed("create"))?;
+        let descriptor = rustix::fs::openat(
+            CWD,
+            path,
+            OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|error| LocalError::new("open", path.display(), error))?;
+        for directory in [STATE_DIRECTORY, STAGING] {
+            make_directory(&descriptor, directory, Mode::RWXU)
+                .map_err(failed("create the state directory in"))?;
+        }
+        let staging = open_directory(&descriptor, STAGING)
+            .map_err(failed("open the staging directory of"))?;
+        Ok(Self {
+            descriptor,
+            staging,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Where the mount was when it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Device and inode of the directory: what ties a baseline to it.
+    pub fn identity(&self) -> Result<String, LocalError> {
+        let stat = rustix::fs::fstat(&self.descriptor)
+            .map_err(|error| LocalError::new("look at", self.path.display(), error))?;
+        Ok(format!("{}:{}", stat.st_dev, stat.st_ino))
+    }
+
+    /// Looks whether the path still leads to the directory that was opened.
+    #[must_use]
+    pub fn state(&self) -> RootState {
+        let here = rustix::fs::fstat(&self.descriptor);
+        let there = rustix::fs::stat(&self.path);
+        match (here, there) {
+            (Ok(here), Ok(there)) if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) => {
+                RootState::InPlace
+            }
+            _ => RootState::Gone,
+        }
+    }
+
+    /// Opens a regular file for reading and takes its fingerprint from the open file.
+    pub fn open_file(&self, path: &RelPath) -> Result<(File, Fingerprint), LocalError> {
+        let failed = |error: io::Error| LocalError::new("read", path, error);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let descriptor = rustix::fs::openat2(
+            &self.descriptor,
+            path.as_str(),
+            flags,
+            Mode::empty(),
+            BENEATH,
+        )
+        .map_err(|error| failed(error.into()))?;
+        let file = File::from(descriptor);
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(failed(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            )));
+        }
+        Ok((file, Fingerprint::of(&metadata)))
+    }
+
+    /// What lies at `path`; `None` for nothing, also where its directory is missing or is a file.
+    pub fn look(&self, path: &RelPath) -> Result<Option<(LocalKind, Fingerprint)>, LocalError> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let parent = match self.open_parent(path) {
+            Ok(parent) => parent,
+            Err(error) if is_absence(&error) => return Ok(None),
+            Err(error) => return Err(LocalError::new("look at", path, error)),
+        };
+        let descriptor =
+            match rustix::fs::openat2(&parent, path.file_name(), flags, Mode::empty(), resolve) {
+                Ok(descriptor) => descriptor,
+                Err(error) if is_absence(&error.into()) => return Ok(None),
+                Err(error) => return Err(LocalError::new("look at", path, error)),
+            };
+        let metadata = File::from(descriptor)
+            .metadata()
+            .map_err(|error| LocalError::new("look at", path, error))?;
+        Ok(Some((
+            kind_of(metadata.file_type()),
+            Fingerprint::of(&metadata),
+        )))
+    }
+
+    /// The staging directory.
+    pub(crate) fn staging(&self) -> &OwnedFd {
+        &self.staging
+    }
+
+    /// Opens the directory that `path` lies in.
+    pub(crate) fn open_parent(&self, path: &RelPath) -> io::Result<OwnedFd> {
+        match path.parent() {
+            Some(parent) => open_directory(&self.descriptor, parent.as_str()),
+            None => self.descriptor.try_clone(),
+        }
+    }
+
+    /// Opens the directory that `path` lies in, creating it and those above it.
+    pub(crate) fn make_parent(&self, path: &RelPath) -> io::Result<OwnedFd> {
+        match self.open_parent(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let mut above = self.descriptor.try_clone()?;
+        if let Some(parent) = path.parent() {
+            for component in parent.components() {
+                make_directory(&above, component, Mode::from_raw_mode(0o755))?;
+                above = open_directory(&above, component)?;
+            }
+        }
+        Ok(above)
+    }
+
+    /// Removes the directories above `path` that are empty now, up to the mount.
+    pub(crate) fn prune_parents(&self, path: &RelPath) -> io::Result<()> {
+        let mut directory = path.parent();
+        while let Some(empty) = directory {
+            let parent = self.open_parent(&empty)?;
+            match rustix::fs::unlinkat(&parent, empty.file_name(), AtFlags::REMOVEDIR) {
+                Ok(()) => directory = empty.parent(),
+                Err(
+                    rustix::io::Errno::NOTEMPTY
+                    | rustix::io::Errno::EXIST
+                    | rustix::io::Errno::NOENT,
+                ) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything written below the mount's file system durable.
+    pub(crate) fn sync_file_system(&self) -> io::Result<()> {
+        rustix::fs::syncfs(&self.descriptor).map_err(io::Error::from)
+    }
+}
+
+/// Renames between two directories.
+pub(crate) fn rename(
+    from: impl AsFd,
+    from_name: &str,
+    to: impl AsFd,
+    to_name: &str,
+    flags: RenameFlags,
+) -> rustix::io::Result<()> {
+    rustix::fs::renameat_with(from, from_name, to, to_name, flags)
+}
+
+fn open_directory(at: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat2(at, path, flags, Mode::empty(), BENEATH).map_err(io::Error::from)
+}
+
+fn make_directory(at: &OwnedFd, name: &str, mode: Mode) -> io::Result<()> {
+    match rustix::fs::mkdirat(at, name, mode) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// True for the errors that mean that there is nothing at a path.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// The kind of a directory entry.
+pub(crate) fn kind_of(file_type: std::fs::FileType) -> LocalKind {
+    if file_type.is_file() {
+        LocalKind::File
+    } else if file_type.is_symlink() {
+        LocalKind::Symlink
+    } else if file_type.is_dir() {
+        LocalKind::Directory
+    } else {
+        LocalKind::Special
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).unwrap()
+    }
+
+    #[test]
+    fn links_are_never_followed_and_never_left_through() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), "s").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("out")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("secret"), dir.path().join("link")).unwrap();
+        assert!(root.open_file(&path("out/secret")).is_err());
+        assert!(root.open_file(&path("link")).is_err());
+        assert!(root.make_parent(&path("out/new/file")).is_err());
+        assert!(!outside.path().join("new").exists());
+        assert_eq!(
+            root.look(&path("link")).unwrap().unwrap().0,
+            LocalKind::Symlink
+        );
+    }
+
+    #[test]
+    fn nothing_at_a_path_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join("file"), "x").unwrap();
+        assert!(root.look(&path("none")).unwrap().is_none());
+        assert!(root.look(&path("no/such/dir")).unwrap().is_none());
+        assert!(root.look(&path("file/below")).unwrap().is_none());
+    }
+
+    #[test]
+    fn emptied_parents_are_pruned_and_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        std::fs::create_dir_all(dir.path().join("a/b/c")).unwrap();
+        std::fs::write(dir.path().join("a/keep"), "").unwrap();
+        root.prune_parents(&path("a/b/c/gone")).unwrap();
+        assert!(!dir.path().join("a/b").exists());
+        assert!(dir.path().join("a/keep").exists());
+    }
+
+    #[test]
+    fn a_replaced_directory_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = dir.path().join("mount");
+        let root = Root::open(&mount).unwrap();
+        assert_eq!(root.state(), RootState::InPlace);
+        std::fs::rename(&mount, dir.path().join("moved")).unwrap();
+        assert_eq!(root.state(), RootState::Gone);
+        std::fs::create_dir(&mount).unwrap();
+        assert_eq!(root.state(), RootState::Gone);
+    }
+}

@@ -1,0 +1,215 @@
+//! The local scan: the files of a mount in key order, one directory's names in memory at a time.
+//!
+//! Order: byte order of the paths, which a depth-first walk gives when a directory sorts as its name plus `/`.
+//! Never opens a file, never follows a link, never enters a directory that the rules prune or another file system.
+
+use std::{cmp::Ordering, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+
+use walkdir::{DirEntry, WalkDir};
+
+use crate::{
+    layout::{Rules, SyncMode},
+    local::{Fingerprint, LocalEntry, LocalKind},
+    path::RelPath,
+    report::ProblemKind,
+    root,
+};
+
+/// One step of a scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScanItem {
+    /// A file, link or special file that some rule lets travel.
+    Entry(LocalEntry),
+    /// Something that could not be seen. With [`ProblemKind::Incomplete`] files may be missing from the scan.
+    Problem {
+        /// Where, as far as it can be shown.
+        path: String,
+        /// What kind.
+        kind: ProblemKind,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Scans `directory`, or only what is at or below `scope` in it.
+pub fn scan<'a>(
+    directory: &'a Path,
+    scope: Option<&RelPath>,
+    rules: &'a Rules,
+) -> impl Iterator<Item = ScanItem> + 'a {
+    let start = scope.map_or_else(
+        || directory.to_owned(),
+        |scope| directory.join(scope.as_str()),
+    );
+    WalkDir::new(start)
+        .follow_links(false)
+        .follow_root_links(scope.is_none())
+        .same_file_system(true)
+        .sort_by(in_key_order)
+        .into_iter()
+        .filter_entry(move |entry| enters(directory, entry, rules))
+        .filter_map(move |item| match item {
+            Ok(entry) => look(directory, &entry, rules),
+            Err(error) => fault(directory, &error),
+        })
+}
+
+fn in_key_order(left: &DirEntry, right: &DirEntry) -> Ordering {
+    key_bytes(left).cmp(key_bytes(right))
+}
+
+fn key_bytes(entry: &DirEntry) -> impl Iterator<Item = u8> {
+    let slash = entry.file_type().is_dir().then_some(b'/');
+    entry.file_name().as_bytes().iter().copied().chain(slash)
+}
+
+/// Whether a directory is entered; files are always looked at.
+fn enters(directory: &Path, entry: &DirEntry, rules: &Rules) -> bool {
+    if !entry.file_type().is_dir() || entry.path() == directory {
+        return true;
+    }
+    match rel_path(directory, entry.path()) {
+        Ok(path) => !rules.prunes(&path),
+        // Entered, so that what is in it is reported by name.
+        Err(_) => true,
+    }
+}
+
+fn look(directory: &Path, entry: &DirEntry, rules: &Rules) -> Option<ScanItem> {
+    let kind = root::kind_of(entry.file_type());
+    if kind == LocalKind::Directory {
+        return None;
+    }
+    let path = match rel_path(directory, entry.path()) {
+        Ok(path) => path,
+        Err(message) => {
+            let path = entry
+                .path()
+                .strip_prefix(directory)
+                .unwrap_or(entry.path())
+                .to_string_lossy()
+                .into_owned();
+            return Some(ScanItem::Problem {
+                path,
+                kind: ProblemKind::UnsafePath,
+                message,
+            });
+        }
+    };
+    if rules.rule_for(&path).sync == SyncMode::None {
+        return None;
+    }
+    match entry.metadata() {
+        Ok(metadata) => Some(ScanItem::Entry(LocalEntry {
+            path,
+            kind,
+            fingerprint: Fingerprint::of(&metadata),
+        })),
+        Err(error) => fault(directory, &error),
+    }
+}
+
+fn fault(directory: &Path, error: &walkdir::Error) -> Option<ScanItem> {
+    // Files come and go during a scan: what vanished is absent, not a fault. A missing mount is.
+    let vanished = error
+        .io_error()
+        .is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound);
+    if vanished && error.path() != Some(directory) {
+        return None;
+    }
+    let path = error.path().map_or_else(String::new, |path| {
+        path.strip_prefix(directory)
+            .unwrap_or(path)
+            .to_string_lossy()
+            .into_owned()
+    });
+    let message = error
+        .io_error()
+        .map_or_else(|| error.to_string(), ToString::to_string);
+    Some(ScanItem::Problem {
+        path,
+        kind: ProblemKind::Incomplete,
+        message: format!("can't be scanned: {message}"),
+    })
+}
+
+/// The path of `full` below `directory`, or why it can't be a key.
+pub(crate) fn rel_path(directory: &Path, full: &Path) -> Result<RelPath, String> {
+    let below: &OsStr = full.strip_prefix(directory).unwrap_or(full).as_os_str();
+    let text = below
+        .to_str()
+        .ok_or("the name is not UTF-8, so it can't be a key; rename it")?;
+    RelPath::new(text).map_err(|error| format!("the name can't be a key: {}", error.reason()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Rules {
+        Rules::new(Vec::new()).unwrap()
+    }
+
+    fn paths(directory: &Path, scope: Option<&str>) -> Vec<String> {
+        let scope = scope.map(|scope| RelPath::new(scope).unwrap());
+        scan(directory, scope.as_ref(), &rules())
+            .map(|item| match item {
+                ScanItem::Entry(entry) => entry.path.to_string(),
+                ScanItem::Problem { path, kind, .. } => format!("{kind:?} {path}"),
+            })
+            .collect()
+    }
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn files_come_in_byte_order_of_their_paths() {
+        let mut files = vec![
+            "a-b", "a.b", "a/b", "a/b-c", "a/b0/c", "ab", "Z", "é", "a b", "a/b.d/x", "a/b!/y",
+        ];
+        let dir = tree(&files);
+        files.sort_unstable();
+        assert_eq!(paths(dir.path(), None), files);
+    }
+
+    #[test]
+    fn the_engines_own_directory_is_never_seen() {
+        let dir = tree(&[".hiclaw-sync/state.db", ".hiclaw-sync/tmp/x", "a"]);
+        assert_eq!(paths(dir.path(), None), ["a"]);
+    }
+
+    #[test]
+    fn a_scope_is_one_file_or_all_below_a_directory() {
+        let dir = tree(&["a/x", "a/y/z", "ab", "b"]);
+        assert_eq!(paths(dir.path(), Some("a")), ["a/x", "a/y/z"]);
+        assert_eq!(paths(dir.path(), Some("ab")), ["ab"]);
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_reported() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let dir = tree(&["a"]);
+        std::fs::write(
+            dir.path()
+                .join(std::ffi::OsString::from_vec(vec![b'x', 0xff])),
+            "",
+        )
+        .unwrap();
+        assert_eq!(paths(dir.path(), None), ["a", "UnsafePath x\u{fffd}"]);
+    }
+
+    #[test]
+    fn links_are_entries_and_are_not_followed() {
+        let dir = tree(&["a/x"]);
+        std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
+        assert_eq!(paths(dir.path(), None), ["a/x", "link"]);
+    }
+}

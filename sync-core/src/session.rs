@@ -1,0 +1,358 @@
+//! A session: the mounts of one worker, opened on one store, and the passes over them.
+//!
+//! A pass plans each mount, executes the plan, and decides anew about the paths that changed meanwhile, a few times at
+//! most. Never decides anything itself. One session at a time has a mount open; passes of a session run one by one.
+
+mod dry_run;
+mod pass;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+pub use crate::plan::Direction;
+use crate::{
+    baseline::BaselineError,
+    execute::ExecuteError,
+    guard::Approval,
+    layout::{Mount, ResolvedLayout},
+    merge::MergeRules,
+    mount::{MountError, OpenMount},
+    path::{PathError, RelPath},
+    progress::Progress,
+    report::Report,
+    store::{Capabilities, ObjectStore, StoreError, Support, probe},
+};
+
+/// Name under which a baseline remembers what the store does.
+const CAPABILITIES: &str = "capabilities";
+
+/// The mounts of a worker on a store.
+pub struct Session {
+    store: Arc<dyn ObjectStore>,
+    mounts: Vec<Arc<OpenMount>>,
+    merges: Arc<BTreeMap<RelPath, MergeRules>>,
+    concurrency: usize,
+    /// The store was seen to list out of byte order: listings are sorted before they are joined.
+    sort_listings: AtomicBool,
+    probed: RwLock<Option<Capabilities>>,
+    passes: tokio::sync::Mutex<()>,
+}
+
+/// What to do in a pass.
+#[derive(Debug, Clone)]
+pub struct PassRequest {
+    /// Which way.
+    pub direction: Direction,
+    /// Names of the mounts; all when empty.
+    pub mounts: Vec<String>,
+    /// Only what is at and below these; everything when empty.
+    pub paths: Vec<MountPath>,
+    /// Whether held deletes are wanted.
+    pub approval: Approval,
+}
+
+impl PassRequest {
+    /// Everything, one or both ways.
+    #[must_use]
+    pub fn everything(direction: Direction) -> Self {
+        Self {
+            direction,
+            mounts: Vec::new(),
+            paths: Vec::new(),
+            approval: Approval::None,
+        }
+    }
+}
+
+/// A path in a mount.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MountPath {
+    /// Name of the mount.
+    pub mount: String,
+    /// Path in it.
+    pub path: RelPath,
+}
+
+/// A session could not be opened, or a pass could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// A mount can't be opened.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// The store can't be used at all: unreachable, wrong keys, no bucket.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A baseline failed.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
+    /// A path is in no mount.
+    #[error("{path} is in no mount of this layout")]
+    NoMount {
+        /// The path as it was given.
+        path: String,
+    },
+    /// A path can't be a key.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Part of the engine ended unexpectedly.
+    #[error("an internal task ended unexpectedly")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl From<ExecuteError> for SessionError {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Store(error) => Self::Store(error),
+            ExecuteError::Baseline(error) => Self::Baseline(error),
+            ExecuteError::Task(error) => Self::Task(error),
+        }
+    }
+}
+
+/// A pass that could not go on, and what it did until then.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct PassError {
+    /// Why.
+    #[source]
+    pub source: SessionError,
+    /// What was done before; it is done and recorded.
+    pub report: Report,
+}
+
+impl Session {
+    /// Opens every mount of the layout: takes its lock and recovers it from a crash. Sends nothing to the store.
+    pub async fn open(
+        layout: &ResolvedLayout,
+        store: Arc<dyn ObjectStore>,
+        concurrency: usize,
+    ) -> Result<Self, SessionError> {
+        Self::with_mounts(
+            layout.mounts.clone(),
+            layout.merges.clone(),
+            store,
+            concurrency,
+        )
+        .await
+    }
+
+    /// The same without a layout: mounts and the field rules of merged files.
+    pub async fn with_mounts(
+        mounts: Vec<Mount>,
+        merges: BTreeMap<RelPath, MergeRules>,
+        store: Arc<dyn ObjectStore>,
+        concurrency: usize,
+    ) -> Result<Self, SessionError> {
+        let identity = store.identity();
+        let mounts = tokio::task::spawn_blocking(move || {
+            mounts
+                .iter()
+                .map(|mount| OpenMount::open(mount, &identity).map(Arc::new))
+                .collect::<Result<Vec<_>, _>>()
+        })
+        .await??;
+        let session = Self {
+            store,
+            mounts,
+            merges: Arc::new(merges),
+            concurrency,
+            sort_listings: AtomicBool::new(false),
+            probed: RwLock::new(None),
+            passes: tokio::sync::Mutex::new(()),
+        };
+        session.recall_capabilities()?;
+        Ok(session)
+    }
+
+    /// The mounts, in the order of the layout.
+    #[must_use]
+    pub fn mounts(&self) -> &[Arc<OpenMount>] {
+        &self.mounts
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// Whether listings have to be sorted because the store doesn't list in byte order.
+    #[must_use]
+    pub fn sorts_listings(&self) -> bool {
+        self.sort_listings.load(Ordering::Relaxed)
+    }
+
+    /// What the store was found to do; `None` until it was asked.
+    #[must_use]
+    pub fn capabilities(&self) -> Option<Capabilities> {
+        *self.probed.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mount and path in it that `text` means: an absolute path, a path relative to the first mount, or one that
+    /// begins with the name of another mount.
+    pub fn locate(&self, text: &str) -> Result<MountPath, SessionError> {
+        let nowhere = || SessionError::NoMount {
+            path: text.to_owned(),
+        };
+        let trimmed = text.trim_end_matches('/');
+        if Path::new(text).is_absolute() {
+            let below = |mount: &&Arc<OpenMount>| Path::new(trimmed).starts_with(mount.root.path());
+            let mount = self.mounts.iter().find(below).ok_or_else(nowhere)?;
+            let path: PathBuf = Path::new(trimmed)
+                .strip_prefix(mount.root.path())
+                .map_err(|_| nowhere())?
+                .into();
+            let path = RelPath::new(path.to_str().ok_or_else(nowhere)?)?;
+            return Ok(MountPath {
+                mount: mount.name.clone(),
+                path,
+            });
+        }
+        let trimmed = trimmed.strip_prefix("./").unwrap_or(trimmed);
+        let first = self.mounts.first().ok_or_else(nowhere)?;
+        if let Some((name, rest)) = trimmed.split_once('/')
+            && let Some(mount) = self.mounts.iter().skip(1).find(|mount| mount.name == name)
+        {
+            return Ok(MountPath {
+                mount: mount.name.clone(),
+                path: RelPath::new(rest)?,
+            });
+        }
+        Ok(MountPath {
+            mount: first.name.clone(),
+            path: RelPath::new(trimmed)?,
+        })
+    }
+
+    /// One pass.
+    pub async fn pass(
+        &self,
+        request: &PassRequest,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<Report, PassError> {
+        let _one_at_a_time = self.passes.lock().await;
+        let started = Instant::now();
+        let before = self.store.requests();
+        let mut report = Report::default();
+        let result = self.run_pass(request, progress, &mut report).await;
+        report.requests = self.store.requests() - before;
+        report.duration = started.elapsed();
+        match result {
+            Ok(()) => Ok(report),
+            Err(source) => Err(PassError { source, report }),
+        }
+    }
+
+    /// What a pass would do. Nothing is changed on either side.
+    pub async fn plan(
+        &self,
+        request: &PassRequest,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<Report, PassError> {
+        let _one_at_a_time = self.passes.lock().await;
+        let started = Instant::now();
+        let before = self.store.requests();
+        let mut report = Report::default();
+        let result = self.run_plan(request, progress, &mut report).await;
+        report.requests = self.store.requests() - before;
+        report.duration = started.elapsed();
+        match result {
+            Ok(()) => Ok(report),
+            Err(source) => Err(PassError { source, report }),
+        }
+    }
+
+    /// Finds out what the store does, once for every store; remembered in the baselines.
+    pub async fn probe(&self) -> Result<Capabilities, StoreError> {
+        if let Some(known) = self.capabilities() {
+            return Ok(known);
+        }
+        let writable =
+            |mount: &&Arc<OpenMount>| mount.rules.rules().iter().any(|rule| rule.sync.pushes());
+        let Some(mount) = self.mounts.iter().find(writable) else {
+            return Ok(Capabilities {
+                conditional_put: Support::No,
+                conditional_delete: Support::No,
+            });
+        };
+        let found = probe::probe(&*self.store, &mount.prefix).await?;
+        tracing::info!(
+            ?found,
+            "asked the store what it does with conditional writes"
+        );
+        self.set_capabilities(found);
+        let text = encode(found);
+        for mount in &self.mounts {
+            if let Err(error) = mount.baseline().set_value(CAPABILITIES, &text) {
+                tracing::warn!(mount = mount.name, %error, "can't remember what the store does");
+            }
+        }
+        Ok(found)
+    }
+
+    fn recall_capabilities(&self) -> Result<(), BaselineError> {
+        for mount in &self.mounts {
+            if let Some(found) = mount
+                .baseline()
+                .value(CAPABILITIES)?
+                .as_deref()
+                .and_then(decode)
+            {
+                self.set_capabilities(found);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_capabilities(&self, capabilities: Capabilities) {
+        *self.probed.write().unwrap_or_else(PoisonError::into_inner) = Some(capabilities);
+        for mount in &self.mounts {
+            mount.set_capabilities(capabilities);
+        }
+    }
+}
+
+fn encode(capabilities: Capabilities) -> String {
+    let word = |support| match support {
+        Support::Yes => "yes",
+        Support::No => "no",
+    };
+    format!(
+        "put={} delete={}",
+        word(capabilities.conditional_put),
+        word(capabilities.conditional_delete)
+    )
+}
+
+fn decode(text: &str) -> Option<Capabilities> {
+    let support = |word: &str| match word {
+        "yes" => Some(Support::Yes),
+        "no" => Some(Support::No),
+        _ => None,
+    };
+    let (put, delete) = text.split_once(' ')?;
+    Some(Capabilities {
+        conditional_put: support(put.strip_prefix("put=")?)?,
+        conditional_delete: support(delete.strip_prefix("delete=")?)?,
+    })
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("mounts", &self.mounts)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

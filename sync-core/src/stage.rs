@@ -1,0 +1,452 @@
+//! Staging and publishing: how a new version gets to its place without ever being seen half-written and without ever
+//! overwriting a version that nobody decided about.
+//!
+//! Order of a batch: stage every file, sync them all, write down what will be displaced, publish each by one rename,
+//! look at what came out. A crash at any point leaves the tree with old or new versions only; [`recover`] deals with
+//! what stands in the staging directory afterwards.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    sync::Arc,
+};
+
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+
+use crate::{
+    baseline::{Baseline, BaselineError, Displacement},
+    conflict,
+    digest::{ContentHash, ContentHasher},
+    local::{Fingerprint, LocalKind},
+    path::RelPath,
+    report::Side,
+    root::{self, LocalError, Root},
+};
+
+/// A file growing in the staging directory. Removed when dropped unfinished.
+#[derive(Debug)]
+pub struct StageWriter {
+    slot: Slot,
+    file: File,
+    hasher: ContentHasher,
+}
+
+/// A complete file in the staging directory, no longer open: a batch may be larger than the limit of open files.
+/// Removed when dropped unpublished.
+#[derive(Debug)]
+pub struct Staged {
+    slot: Slot,
+    fingerprint: Fingerprint,
+    hash: ContentHash,
+}
+
+/// A name in the staging directory and whether it is ours to remove.
+#[derive(Debug)]
+struct Slot {
+    root: Arc<Root>,
+    name: String,
+    disposal: Disposal,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Disposal {
+    RemoveOnDrop,
+    Published,
+}
+
+/// When a staged file is made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// By itself, when it is finished.
+    Each,
+    /// Together with its batch, by one sync of the file system: cheaper for many files.
+    Batch,
+}
+
+/// How publishing ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// The new version stands at its place, with this fingerprint.
+    Done(Fingerprint),
+    /// It stands there, and what it replaced was a version that the plan didn't know: kept as this conflict copy.
+    Displaced {
+        /// Fingerprint of the new version.
+        fingerprint: Fingerprint,
+        /// Where the displaced version is.
+        copy: RelPath,
+    },
+    /// Somebody changed the place first; nothing was touched.
+    Stale,
+}
+
+impl StageWriter {
+    /// Creates an empty staged file, readable by its owner only until it has its mode.
+    pub fn create(root: &Arc<Root>) -> Result<Self, LocalError> {
+        let name = staging_name();
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let descriptor = rustix::fs::openat(
+            root.staging(),
+            name.as_str(),
+            flags,
+            Mode::RUSR | Mode::WUSR,
+        )
+        .map_err(|error| LocalError::new("stage a file in", root.path().display(), error))?;
+        let slot = Slot {
+            root: root.clone(),
+            name,
+            disposal: Disposal::RemoveOnDrop,
+        };
+        Ok(Self {
+            slot,
+            file: File::from(descriptor),
+            hasher: ContentHasher::default(),
+        })
+    }
+
+    /// Appends content.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
+        self.file.write_all(bytes).map_err(|error| {
+            LocalError::new("stage a file in", self.slot.root.path().display(), error)
+        })?;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// Sets permission bits and, where known, the modification time, and closes the file.
+    pub fn finish(
+        self,
+        mode: u32,
+        modified: Option<std::time::SystemTime>,
+        durability: Durability,
+    ) -> Result<Staged, LocalError> {
+        let Self { slot, file, hasher } = self;
+        let finished = || -> io::Result<Fingerprint> {
+            file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+            if let Some(time) = modified {
+                file.set_modified(time)?;
+            }
+            if durability == Durability::Each {
+                file.sync_all()?;
+            }
+            Ok(Fingerprint::of(&file.metadata()?))
+        };
+        let fingerprint = finished().map_err(|error| {
+            LocalError::new("stage a file in", slot.root.path().display(), error)
+        })?;
+        Ok(Staged {
+            slot,
+            fingerprint,
+            hash: hasher.finish(),
+        })
+    }
+}
+
+impl Staged {
+    /// The hash of the content.
+    #[must_use]
+    pub fn hash(&self) -> &ContentHash {
+        &self.hash
+    }
+
+    /// What must be written down before [`Staged::replace`]: the version it expects to displace.
+    #[must_use]
+    pub fn displacement(&self, path: &RelPath, expected: Fingerprint) -> Displacement {
+        Displacement {
+            staged_name: self.slot.name.clone(),
+            path: path.clone(),
+            expected,
+            staged_inode: self.fingerprint.inode,
+        }
+    }
+
+    /// Publishes where nothing was.
+    pub fn create_at(mut self, path: &RelPath) -> Result<Published, LocalError> {
+        let failed = |error: io::Error| LocalError::new("publish", path, error);
+        let root = self.slot.root.clone();
+        let parent = root.make_parent(path).map_err(failed)?;
+        match root::rename(
+            root.staging(),
+            &self.slot.name,
+            &parent,
+            path.file_name(),
+            RenameFlags::NOREPLACE,
+        ) {
+            Ok(()) => {
+                self.slot.disposal = Disposal::Published;
+                Ok(Published::Done(self.published_fingerprint(path)))
+            }
+            Err(rustix::io::Errno::EXIST) => Ok(Published::Stale),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Publishes as a conflict copy of `side`'s version of `path`; gives where.
+    pub fn keep_as_copy(mut self, path: &RelPath, side: Side) -> Result<RelPath, LocalError> {
+        let copy = keep_copy(&self.slot.root, &self.slot.name, path, side)?;
+        self.slot.disposal = Disposal::Published;
+        Ok(copy)
+    }
+
+    /// Publishes over the version `expected`; the displacement must have been written down.
+    ///
+    /// RACE: a program that holds the replaced file open may still write to it after the exchange. What it writes after
+    /// we looked is lost with its unlinked file, as with any rename over an open file.
+    pub fn replace(
+        mut self,
+        path: &RelPath,
+        expected: &Fingerprint,
+        displaced: DisplacedVersion,
+    ) -> Result<Published, LocalError> {
+        let failed = |error: io::Error| LocalError::new("publish", path, error);
+        let root = self.slot.root.clone();
+        match root.look(path)? {
+            Some((LocalKind::File, found)) if found.is_same_but_renamed(expected) => {}
+            _ => return Ok(Published::Stale),
+        }
+        let parent = root.open_parent(path).map_err(failed)?;
+        match root::rename(
+            root.staging(),
+            &self.slot.name,
+            &parent,
+            path.file_name(),
+            RenameFlags::EXCHANGE,
+        ) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::NOENT) => return Ok(Published::Stale),
+            Err(error) => return Err(failed(error.into())),
+        }
+        self.slot.disposal = Disposal::Published;
+        let fingerprint = self.published_fingerprint(path);
+        match settle_displaced(&root, &self.slot.name, path, expected, displaced)? {
+            None => Ok(Published::Done(fingerprint)),
+            Some(copy) => Ok(Published::Displaced { fingerprint, copy }),
+        }
+    }
+
+    /// The fingerprint to record: the one after the rename, unless somebody wrote to the file since it was staged; then
+    /// the staged one, which no longer matches and so shows the change to the next look.
+    fn published_fingerprint(&self, path: &RelPath) -> Fingerprint {
+        match self.slot.root.look(path) {
+            Ok(Some((LocalKind::File, now))) if now.is_same_but_renamed(&self.fingerprint) => now,
+            _ => self.fingerprint,
+        }
+    }
+}
+
+/// What becomes of the version that a publish displaces, when it is the expected one. Any other is always kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DisplacedVersion {
+    /// It is an older version of the file and known to both sides.
+    Superseded,
+    /// It lost a conflict and becomes a copy.
+    Loser,
+}
+
+/// A new name for the staging directory.
+pub(crate) fn staging_name() -> String {
+    format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.disposal == Disposal::RemoveOnDrop
+            && let Err(error) = remove_staged(&self.root, &self.name)
+        {
+            tracing::debug!(name = self.name, %error, "a staged file stays until the next start");
+        }
+    }
+}
+
+/// Removes the local file if it is still the version `expected`, and the directories that it leaves empty. The
+/// displacement must have been written down under `staged_name`.
+///
+/// The file is moved to the staging directory first: only what can no longer be reached by its name is looked at and
+/// then removed, so that a version written in between is found and put back.
+pub fn remove(
+    root: &Root,
+    staged_name: &str,
+    path: &RelPath,
+    expected: &Fingerprint,
+) -> Result<Removed, LocalError> {
+    let failed = |error: io::Error| LocalError::new("delete", path, error);
+    match root.look(path)? {
+        None => return Ok(Removed::Done),
+        Some((LocalKind::File, found)) if found.is_same_but_renamed(expected) => {}
+        Some(_) => return Ok(Removed::Stale),
+    }
+    let parent = root.open_parent(path).map_err(failed)?;
+    match root::rename(
+        &parent,
+        path.file_name(),
+        root.staging(),
+        staged_name,
+        RenameFlags::NOREPLACE,
+    ) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::NOENT) => return Ok(Removed::Done),
+        Err(error) => return Err(failed(error.into())),
+    }
+    let displaced = staged_fingerprint(root, staged_name).map_err(failed)?;
+    if displaced.is_some_and(|displaced| !displaced.is_same_but_renamed(expected)) {
+        return match root::rename(
+            root.staging(),
+            staged_name,
+            &parent,
+            path.file_name(),
+            RenameFlags::NOREPLACE,
+        ) {
+            Ok(()) => Ok(Removed::Stale),
+            // A third version took the place: the second becomes a copy.
+            Err(rustix::io::Errno::EXIST) => {
+                keep_copy(root, staged_name, path, Side::Local).map(|_| Removed::Stale)
+            }
+            Err(error) => Err(failed(error.into())),
+        };
+    }
+    remove_staged(root, staged_name).map_err(failed)?;
+    root.prune_parents(path).map_err(failed)?;
+    Ok(Removed::Done)
+}
+
+/// How a removal ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// The file is gone.
+    Done,
+    /// The file isn't the version to delete; it is where it was.
+    Stale,
+}
+
+/// After a crash: versions that stand displaced in the staging directory are kept as conflict copies unless they are
+/// what was to be displaced, or our own; everything else in staging is removed. Gives the copies made.
+pub fn recover(root: &Root, baseline: &mut Baseline) -> Result<Vec<RelPath>, RecoverError> {
+    let mut copies = Vec::new();
+    let displacements = baseline.displacements()?;
+    for displacement in &displacements {
+        let failed = |error| LocalError::new("recover", &displacement.path, error);
+        if let Some(found) = staged_fingerprint(root, &displacement.staged_name).map_err(failed)? {
+            let ours = found.inode == displacement.staged_inode;
+            if !ours && !found.is_same_but_renamed(&displacement.expected) {
+                copies.push(keep_copy(
+                    root,
+                    &displacement.staged_name,
+                    &displacement.path,
+                    Side::Local,
+                )?);
+            }
+        }
+    }
+    let names: Vec<_> = displacements
+        .into_iter()
+        .map(|displacement| displacement.staged_name)
+        .collect();
+    sweep(root)?;
+    baseline.finish_displacements(&names)?;
+    Ok(copies)
+}
+
+/// Recovering after a crash failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// A file could not be moved or removed.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The baseline could not be read or written.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
+}
+
+fn sweep(root: &Root) -> Result<(), LocalError> {
+    let failed = |error: io::Error| {
+        LocalError::new(
+            "sweep the staging directory of",
+            root.path().display(),
+            error,
+        )
+    };
+    let directory =
+        rustix::fs::Dir::read_from(root.staging()).map_err(|error| failed(error.into()))?;
+    for entry in directory {
+        let entry = entry.map_err(|error| failed(error.into()))?;
+        let name = entry.file_name();
+        if name.to_bytes() == b"." || name.to_bytes() == b".." {
+            continue;
+        }
+        match rustix::fs::unlinkat(root.staging(), name, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+    Ok(())
+}
+
+/// Deals with what an exchange brought into the staging directory: the expected version is removed, any other becomes a
+/// conflict copy.
+fn settle_displaced(
+    root: &Root,
+    staged_name: &str,
+    path: &RelPath,
+    expected: &Fingerprint,
+    displaced: DisplacedVersion,
+) -> Result<Option<RelPath>, LocalError> {
+    let failed = |error: io::Error| LocalError::new("publish", path, error);
+    let Some(found) = staged_fingerprint(root, staged_name).map_err(failed)? else {
+        return Ok(None);
+    };
+    if displaced == DisplacedVersion::Loser || !found.is_same_but_renamed(expected) {
+        return keep_copy(root, staged_name, path, Side::Local).map(Some);
+    }
+    remove_staged(root, staged_name)
+        .map_err(failed)
+        .map(|()| None)
+}
+
+/// Moves a staged file to a free conflict-copy name for `path`.
+fn keep_copy(
+    root: &Root,
+    staged_name: &str,
+    path: &RelPath,
+    side: Side,
+) -> Result<RelPath, LocalError> {
+    let failed = |error: io::Error| LocalError::new("keep a conflict copy of", path, error);
+    for copy in conflict::copy_paths(path, side, jiff::Timestamp::now()) {
+        let parent = root.make_parent(&copy).map_err(failed)?;
+        match root::rename(
+            root.staging(),
+            staged_name,
+            &parent,
+            copy.file_name(),
+            RenameFlags::NOREPLACE,
+        ) {
+            Ok(()) => return Ok(copy),
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+    Err(failed(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "all names for a conflict copy are taken",
+    )))
+}
+
+fn staged_fingerprint(root: &Root, staged_name: &str) -> io::Result<Option<Fingerprint>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(root.staging(), staged_name, flags, Mode::empty()) {
+        Ok(descriptor) => Ok(Some(Fingerprint::of(&File::from(descriptor).metadata()?))),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn remove_staged(root: &Root, staged_name: &str) -> io::Result<()> {
+    match rustix::fs::unlinkat(root.staging(), staged_name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+use super::*;
+use crate::root::STATE_DIRECTORY;
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    root: Arc<Root>,
+    baseline: Baseline,
+}
+
+fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Arc::new(Root::open(dir.path()).unwrap());
+    let baseline =
+        Baseline::open(&dir.path().join(STATE_DIRECTORY).join("state.db"), "test").unwrap();
+    Fixture {
+        dir,
+        root,
+        baseline,
+    }
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text).unwrap()
+}
+
+impl Fixture {
+    fn staged(&self, content: &str) -> Staged {
+        let mut writer = StageWriter::create(&self.root).unwrap();
+        writer.write(content.as_bytes()).unwrap();
+        writer.finish(0o644, None, Durability::Each).unwrap()
+    }
+
+    fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(path)).unwrap()
+    }
+
+    fn write(&self, path: &str, content: &str) -> Fingerprint {
+        std::fs::write(self.dir.path().join(path), content).unwrap();
+        Fingerprint::of(&std::fs::metadata(self.dir.path().join(path)).unwrap())
+    }
+
+    fn staging_is_empty(&self) -> bool {
+        std::fs::read_dir(self.dir.path().join(".hiclaw-sync/tmp"))
+            .unwrap()
+            .next()
+            .is_none()
+    }
+}
+
+#[test]
+fn a_created_file_appears_whole_and_the_fingerprint_is_the_one_a_look_shows() {
+    let fixture = fixture();
+    let published = fixture.staged("new").create_at(&path("a/b/c")).unwrap();
+    let seen = fixture.root.look(&path("a/b/c")).unwrap().unwrap().1;
+    assert_eq!(published, Published::Done(seen));
+    assert_eq!(fixture.read("a/b/c"), "new");
+    assert!(fixture.staging_is_empty());
+}
+
+#[test]
+fn creating_over_a_file_that_appeared_is_stale_and_leaves_it() {
+    let fixture = fixture();
+    fixture.write("f", "agent");
+    assert_eq!(
+        fixture.staged("new").create_at(&path("f")).unwrap(),
+        Published::Stale
+    );
+    assert_eq!(fixture.read("f"), "agent");
+    assert!(fixture.staging_is_empty());
+}
+
+#[test]
+fn replacing_the_expected_version_leaves_nothing_behind() {
+    let fixture = fixture();
+    let expected = fixture.write("f", "old");
+    let published = fixture
+        .staged("new")
+        .replace(&path("f"), &expected, DisplacedVersion::Superseded)
+        .unwrap();
+    assert!(matches!(published, Published::Done(_)));
+    assert_eq!(fixture.read("f"), "new");
+    assert!(fixture.staging_is_empty());
+}
+
+#[test]
+fn replacing_a_version_nobody_planned_for_is_stale() {
+    let fixture = fixture();
+    let expected = fixture.write("f", "old");
+    fixture.write("f", "edited meanwhile");
+    assert_eq!(
+        fixture
+            .staged("new")
+            .replace(&path("f"), &expected, DisplacedVersion::Superseded)
+            .unwrap(),
+        Published::Stale
+    );
+    assert_eq!(fixture.read("f"), "edited meanwhile");
+}
+
+#[test]
+fn a_version_that_slips_in_before_the_exchange_becomes_a_conflict_copy() {
+    let fixture = fixture();
+    let expected = fixture.write("f", "old");
+    let staged = fixture.staged("new");
+    // What replace() does after its look, with a write in between.
+    let name = staged.slot.name.clone();
+    fixture.write("f", "slipped in");
+    let parent = fixture.root.open_parent(&path("f")).unwrap();
+    root::rename(
+        fixture.root.staging(),
+        &name,
+        &parent,
+        "f",
+        RenameFlags::EXCHANGE,
+    )
+    .unwrap();
+    let copy = settle_displaced(
+        &fixture.root,
+        &name,
+        &path("f"),
+        &expected,
+        DisplacedVersion::Superseded,
+    )
+    .unwrap()
+    .unwrap();
+    assert_eq!(fixture.read("f"), "new");
+    assert_eq!(fixture.read(copy.as_str()), "slipped in");
+    assert!(copy.as_str().starts_with(".sync-conflicts/f."));
+}
+
+#[test]
+fn removing_takes_the_expected_version_and_its_emptied_directories_only() {
+    let fixture = fixture();
+    std::fs::create_dir_all(fixture.dir.path().join("a/b")).unwrap();
+    fixture.write("a/keep", "");
+    let expected = fixture.write("a/b/f", "old");
+    assert_eq!(
+        remove(&fixture.root, "n1", &path("a/b/f"), &expected).unwrap(),
+        Removed::Done
+    );
+    assert!(!fixture.dir.path().join("a/b").exists());
+    let expected = fixture.write("g", "old");
+    fixture.write("g", "edited");
+    assert_eq!(
+        remove(&fixture.root, "n2", &path("g"), &expected).unwrap(),
+        Removed::Stale
+    );
+    assert_eq!(fixture.read("g"), "edited");
+    assert!(fixture.staging_is_empty());
+}
+
+#[test]
+fn recovery_keeps_an_unexpected_displaced_version_and_sweeps_the_rest() {
+    let mut fixture = fixture();
+    let expected = fixture.write("f", "old");
+    let tmp = fixture.dir.path().join(".hiclaw-sync/tmp");
+    // Crash after an exchange that displaced an unknown version, after one that displaced the expected one, before one.
+    std::fs::write(tmp.join("unknown"), "somebody's edit").unwrap();
+    std::fs::rename(fixture.dir.path().join("f"), tmp.join("expected")).unwrap();
+    std::fs::write(tmp.join("ours"), "never published").unwrap();
+    std::fs::write(tmp.join("rest"), "half a download").unwrap();
+    let ours = Fingerprint::of(&std::fs::metadata(tmp.join("ours")).unwrap()).inode;
+    let displacement = |name: &str, staged_inode| Displacement {
+        staged_name: name.to_owned(),
+        path: path("f"),
+        expected,
+        staged_inode,
+    };
+    let planned = [
+        displacement("unknown", 1),
+        displacement("expected", 2),
+        displacement("ours", ours),
+    ];
+    fixture.baseline.plan_displacements(&planned).unwrap();
+    let copies = recover(&fixture.root, &mut fixture.baseline).unwrap();
+    assert_eq!(copies.len(), 1);
+    assert_eq!(fixture.read(copies[0].as_str()), "somebody's edit");
+    assert!(fixture.staging_is_empty());
+    assert!(
+        recover(&fixture.root, &mut fixture.baseline)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn an_abandoned_staged_file_is_removed() {
+    let fixture = fixture();
+    drop(fixture.staged("half"));
+    assert!(fixture.staging_is_empty());
+}

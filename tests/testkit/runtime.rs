@@ -1,0 +1,154 @@
+//! A stand-in for the agent runtime: a shell script that writes down its starts and signals.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait::wait_until;
+
+/// How the stand-in behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manners {
+    /// Ends with 0 at SIGTERM, after a last edit of `last-words.md`.
+    Good,
+    /// Ignores SIGTERM.
+    Deaf,
+}
+
+const SCRIPT: &str = r#"#!/bin/sh
+# Stand-in for an agent runtime. $1: directory of the records, $2: manners.
+records=$1
+note() { echo "$*" >>"$records/log"; }
+env | sort >"$records/env"
+pwd >"$records/cwd"
+for signal in HUP USR1 USR2 WINCH; do
+  trap "note signal $signal" "$signal"
+done
+if [ "$2" = deaf ]; then
+  trap 'note signal TERM' TERM
+else
+  trap 'note signal TERM; echo "last words" >last-words.md; note end; exit 0' TERM
+fi
+note "start $$"
+while :; do
+  if [ -s "$records/exit" ]; then
+    code=$(cat "$records/exit"); rm "$records/exit"
+    note "exit $code"
+    exit "$code"
+  fi
+  sleep 0.1 &
+  wait $!
+done
+"#;
+
+/// The stand-in's script and records.
+#[derive(Debug)]
+pub struct Runtime {
+    dir: PathBuf,
+    manners: Manners,
+}
+
+impl Runtime {
+    /// Puts the script into `dir`, which must exist.
+    pub fn create(dir: &Path, manners: Manners) -> Result<Self> {
+        fs::write(dir.join("runtime.sh"), SCRIPT)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            manners,
+        })
+    }
+
+    /// The command that starts it.
+    #[must_use]
+    pub fn command(&self) -> Vec<String> {
+        let manners = match self.manners {
+            Manners::Good => "good",
+            Manners::Deaf => "deaf",
+        };
+        vec![
+            "sh".to_owned(),
+            self.path("runtime.sh"),
+            self.path(""),
+            manners.to_owned(),
+        ]
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    fn record(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join(name)).unwrap_or_default()
+    }
+
+    /// What it wrote down, a line each: `start PID`, `signal NAME`, `end`, `exit CODE`.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.record("log").lines().map(str::to_owned).collect()
+    }
+
+    /// How often it was started.
+    #[must_use]
+    pub fn starts(&self) -> usize {
+        self.log()
+            .iter()
+            .filter(|line| line.starts_with("start "))
+            .count()
+    }
+
+    /// True when it wrote `line` down.
+    #[must_use]
+    pub fn noted(&self, line: &str) -> bool {
+        self.log().iter().any(|noted| noted == line)
+    }
+
+    /// Waits until it was started for the `number`th time.
+    pub async fn wait_for_start(&self, number: usize, limit: Duration) -> Result<()> {
+        wait_until(&format!("start {number} of the runtime"), limit, || {
+            self.starts() >= number
+        })
+        .await
+        .map(drop)
+    }
+
+    /// An environment variable as the runtime got it.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.record("env")
+            .lines()
+            .find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+    }
+
+    /// The directory that it was started in.
+    #[must_use]
+    pub fn working_directory(&self) -> String {
+        self.record("cwd").trim().to_owned()
+    }
+
+    /// Makes it end by itself with `code`.
+    pub fn exit_with(&self, code: u8) -> Result<()> {
+        // Renamed into place, so that the script never reads half of it.
+        let staged = self.dir.join("exit.new");
+        fs::write(&staged, code.to_string())?;
+        Ok(fs::rename(staged, self.dir.join("exit"))?)
+    }
+
+    /// Its process id at the latest start.
+    pub fn pid(&self) -> Result<Pid> {
+        let log = self.log();
+        let start = log
+            .iter()
+            .rev()
+            .find_map(|line| line.strip_prefix("start "))
+            .context("the runtime never started")?;
+        Pid::from_raw(start.parse()?).context("a process id of 0")
+    }
+
+    /// Kills it with a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(self.pid()?, signal)?)
+    }
+}

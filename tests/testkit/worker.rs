@@ -1,0 +1,345 @@
+//! `worker-entrypoint` under test, as a container runtime starts it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::agent;
+use crate::bucket::Bucket;
+use crate::cli::{environment, exit_code};
+use crate::runtime::{Manners, Runtime};
+use crate::tools;
+use crate::wait::{PATIENCE, wait_until};
+
+/// A worker before its start.
+pub struct Builder {
+    dir: TempDir,
+    environment: Vec<(String, String)>,
+    options: Vec<String>,
+    manners: Option<Manners>,
+}
+
+/// A started worker. Dropping it kills it with everything it started.
+pub struct Worker {
+    dir: TempDir,
+    child: Child,
+    started: Instant,
+    runtime: Option<Runtime>,
+    ended: Option<i32>,
+}
+
+impl Builder {
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.retain(|(existing, _)| existing != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds an option with its value.
+    #[must_use]
+    pub fn option(mut self, option: &str, value: &str) -> Self {
+        self.options.extend([option.to_owned(), value.to_owned()]);
+        self
+    }
+
+    /// Adds an argument without a value, such as a command.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.options.push(argument.to_owned());
+        self
+    }
+
+    /// Runs the stand-in runtime with other manners than [`Manners::Good`].
+    #[must_use]
+    pub fn manners(mut self, manners: Manners) -> Self {
+        self.manners = Some(manners);
+        self
+    }
+
+    /// Runs what the layout says, not the stand-in runtime.
+    #[must_use]
+    pub fn layout_runtime(mut self) -> Self {
+        self.manners = None;
+        self
+    }
+
+    /// The root of the local tree.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("fs")
+    }
+
+    /// The agent's workspace, for what shall be there before the start.
+    #[must_use]
+    pub fn workspace(&self) -> PathBuf {
+        self.root().join("agents").join(agent::NAME)
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Result<Worker> {
+        fs::create_dir_all(self.root())?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"))?;
+        let records = self.dir.path().join("runtime");
+        fs::create_dir_all(&records)?;
+        let runtime = self
+            .manners
+            .map(|manners| Runtime::create(&records, manners))
+            .transpose()?;
+        let mut command = Command::new(tools::worker_entrypoint()?);
+        command
+            .args(["--root".as_ref(), self.root().as_os_str()])
+            .args(&self.options)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        if let Some(runtime) = &runtime {
+            command.arg("--").args(runtime.command());
+        }
+        let child = command.spawn().context("start worker-entrypoint")?;
+        Ok(Worker {
+            dir: self.dir,
+            child,
+            started: Instant::now(),
+            runtime,
+            ended: None,
+        })
+    }
+}
+
+impl Worker {
+    /// A worker of the agent [`agent::NAME`] on `bucket`, with an empty root and the stand-in runtime. It pulls by
+    /// schedule only once an hour, so that a test sees no pull that it did not ask for.
+    pub fn builder(bucket: &Bucket) -> Result<Builder> {
+        let dir = tempfile::Builder::new()
+            .prefix("hiclaw-sync-test-worker-")
+            .tempdir()?;
+        let options = ["--pull-interval", "3600s"].map(str::to_owned).to_vec();
+        Ok(Builder {
+            dir,
+            environment: environment(bucket),
+            options,
+            manners: Some(Manners::Good),
+        })
+    }
+
+    /// Starts such a worker and waits until its runtime runs.
+    pub async fn start(bucket: &Bucket) -> Result<Self> {
+        let worker = Self::builder(bucket)?.start()?;
+        worker.wait_for_runtime().await?;
+        Ok(worker)
+    }
+
+    /// Waits until the stand-in runtime was started for the first time.
+    pub async fn wait_for_runtime(&self) -> Result<()> {
+        self.runtime()?
+            .wait_for_start(1, PATIENCE)
+            .await
+            .with_context(|| self.log())
+    }
+
+    /// The stand-in runtime.
+    pub fn runtime(&self) -> Result<&Runtime> {
+        self.runtime
+            .as_ref()
+            .context("this worker runs the layout's runtime")
+    }
+
+    /// The root of the local tree.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("fs")
+    }
+
+    /// The agent's workspace.
+    #[must_use]
+    pub fn workspace(&self) -> PathBuf {
+        self.root().join("agents").join(agent::NAME)
+    }
+
+    /// Everything it and its runtime printed so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(self.dir.path().join("log"))
+            .map(|log| String::from_utf8_lossy(&log).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Waits until its log holds `text`.
+    pub async fn wait_for_log(&self, text: &str) -> Result<()> {
+        let waited = wait_until(&format!("{text:?} in the log"), PATIENCE, || {
+            self.log().contains(text)
+        })
+        .await;
+        waited.map(drop).with_context(|| self.log())
+    }
+
+    /// How long ago it was started.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Result<Pid> {
+        Pid::from_raw(i32::try_from(self.child.id())?).context("a process id of 0")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(self.pid()?, signal)?)
+    }
+
+    /// Waits for its end and returns the exit code; 128+n after signal n.
+    pub async fn wait_exit(&mut self, limit: Duration) -> Result<i32> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                self.ended = Some(exit_code(status));
+                return Ok(exit_code(status));
+            }
+            if started.elapsed() > limit {
+                bail!(
+                    "worker-entrypoint still runs after {limit:?}:\n{}",
+                    self.log()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// SIGTERM, and its exit code.
+    pub async fn stop(&mut self) -> Result<i32> {
+        self.signal(Signal::TERM)?;
+        self.wait_exit(PATIENCE).await
+    }
+
+    /// `kill -9` of it and of everything it started, as when the machine dies; returns once all are gone.
+    pub fn kill(&mut self) -> Result<()> {
+        for pid in descendants(self.child.id()) {
+            kill(pid);
+        }
+        self.child.kill()?;
+        self.ended = Some(exit_code(self.child.wait()?));
+        Ok(())
+    }
+
+    /// A stopped worker's files with another start: what a restart of the same container is.
+    pub fn again(mut self, bucket: &Bucket) -> Result<Builder> {
+        if self.ended.is_none() {
+            bail!("the worker still runs");
+        }
+        let mut builder = Self::builder(bucket)?;
+        std::mem::swap(&mut builder.dir, &mut self.dir);
+        // The log and the records begin anew; the tree is what the restart finds.
+        fs::rename(
+            builder.dir.path().join("log"),
+            builder.dir.path().join("log.before"),
+        )?;
+        fs::remove_dir_all(builder.dir.path().join("runtime"))?;
+        Ok(builder)
+    }
+
+    /// The processes it started that run another program than its own: the runtime and what that started.
+    pub fn children(&self) -> Result<Vec<u32>> {
+        let own = program_of(self.child.id()).context("worker-entrypoint does not run")?;
+        let mut children = descendants(self.child.id());
+        children.retain(|pid| program_of(*pid).is_some_and(|program| program != own));
+        Ok(children)
+    }
+
+    /// Processor time that it used so far, without the runtime.
+    pub fn own_processor_time(&self) -> Result<Duration> {
+        let others = self.children()?;
+        let mut ticks = 0;
+        for pid in [self.child.id()]
+            .into_iter()
+            .chain(descendants(self.child.id()))
+        {
+            if !others.contains(&pid) {
+                ticks += ticks_of(Path::new(&format!("/proc/{pid}/stat"))).unwrap_or(0);
+            }
+        }
+        // 100 ticks a second wherever Linux runs.
+        Ok(Duration::from_millis(ticks * 10))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.ended.is_none() && self.kill().is_err() {
+            // It ended by itself between the look and the kill.
+            self.ended = Some(0);
+        }
+    }
+}
+
+fn kill(pid: u32) {
+    // One that is gone already needs no kill.
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .and_then(|pid| kill_process(pid, Signal::KILL).ok());
+}
+
+/// All processes below `ancestor`, parents before children.
+fn descendants(ancestor: u32) -> Vec<u32> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        if let Some(parent) = field(&entry.path().join("stat"), 3) {
+            parents.push((pid, parent));
+        }
+    }
+    let mut found = vec![ancestor];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| u64::from(parent) == *of)
+                .map(|(pid, _)| *pid),
+        );
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+fn program_of(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+fn ticks_of(stat: &Path) -> Option<u64> {
+    Some(field(stat, 13)? + field(stat, 14)?)
+}
+
+/// A number of `/proc/PID/stat`, counted as in proc(5) but from 0; the command's name may hold anything, so the fields
+/// are counted from its closing parenthesis.
+fn field(stat: &Path, number: usize) -> Option<u64> {
+    let text = fs::read_to_string(stat).ok()?;
+    text.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(number.checked_sub(2)?)?
+        .parse()
+        .ok()
+}
