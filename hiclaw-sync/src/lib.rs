@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Command line and embedded store of the HiClaw sync agent.
+//!
+//! Owns the settings that both binaries resolve, the embedded S3 store, and the commands of `hiclaw-sync`. All
+//! synchronising is done by `sync-core`; guidance prose and exit codes live here.
+
+pub mod cli;
+mod commands;
+pub mod exit;
+pub mod logging;
+pub mod output;
+pub mod progress;
+pub mod resident;
+pub mod serve;
+pub mod settings;
+pub mod worker;
+
+pub use commands::run;

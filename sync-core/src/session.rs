@@ -5,6 +5,7 @@
 
 mod dry_run;
 mod pass;
+mod status;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +17,7 @@ use std::{
     time::Instant,
 };
 
+pub use self::pass::Dirty;
 pub use crate::plan::Direction;
 use crate::{
     baseline::BaselineError,
@@ -32,6 +34,9 @@ use crate::{
 
 /// Name under which a baseline remembers what the store does.
 const CAPABILITIES: &str = "capabilities";
+/// Names under which a baseline remembers the last whole pass of a direction, as RFC 3339.
+const LAST_PULL: &str = "last-pull";
+const LAST_PUSH: &str = "last-push";
 
 /// The mounts of a worker on a store.
 pub struct Session {
@@ -246,7 +251,10 @@ impl Session {
         report.requests = self.store.requests() - before;
         report.duration = started.elapsed();
         match result {
-            Ok(()) => Ok(report),
+            Ok(()) => {
+                self.remember_pass(request);
+                Ok(report)
+            }
             Err(source) => Err(PassError { source, report }),
         }
     }
@@ -296,6 +304,25 @@ impl Session {
             }
         }
         Ok(found)
+    }
+
+    fn remember_pass(&self, request: &PassRequest) {
+        if !request.paths.is_empty() {
+            return;
+        }
+        let now = jiff::Timestamp::now().to_string();
+        let names = match request.direction {
+            Direction::Pull => &[LAST_PULL][..],
+            Direction::Push => &[LAST_PUSH],
+            Direction::Sync => &[LAST_PULL, LAST_PUSH],
+        };
+        for mount in self.selected(request) {
+            for name in names {
+                if let Err(error) = mount.baseline().set_value(name, &now) {
+                    tracing::warn!(mount = mount.name, %error, "can't remember the pass");
+                }
+            }
+        }
     }
 
     fn recall_capabilities(&self) -> Result<(), BaselineError> {

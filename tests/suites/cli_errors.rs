@@ -1,8 +1,4 @@
 //! What goes wrong, and what the command line makes of it: a clear word, the right exit code, and nothing lost.
-#![expect(
-    clippy::indexing_slicing,
-    reason = "an index into a JSON value that is not there gives null, and is asserted on"
-)]
 
 use std::net::TcpListener;
 use std::time::Instant;
@@ -10,10 +6,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use testkit::cli::Ran;
-use testkit::fake_store::{FakeStore, Listing};
-use testkit::proxy::{Fault, Rule};
+use testkit::fake_store::FakeStore;
 use testkit::store::SECRET_KEY;
-use testkit::{Cli, PATIENCE, Proxy, Store, agent, on_every_store, tree};
+use testkit::{Cli, PATIENCE, Store, agent, on_every_store, tree};
 
 on_every_store!(
     wrong_keys_fail_and_are_not_printed,

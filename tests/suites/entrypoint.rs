@@ -1,18 +1,13 @@
-//! `worker-entrypoint` with a healthy store: startup, mirroring, hot reload, stop.
+//! `worker-entrypoint` with a healthy store: startup, and the way of changes to the bucket.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::Signal;
-use serde_json::{Value, json};
-use testkit::observe::{ABSENT, Observer};
 use testkit::proxy::Counts;
-use testkit::runtime::Manners;
 use testkit::store::{ACCESS_KEY, SECRET_KEY};
 use testkit::{
-    Bucket, PATIENCE, Proxy, Store, Worker, agent, holds_for, matrix, on_store, tree, wait_for,
-    wait_until,
+    Bucket, PATIENCE, Proxy, Store, Worker, agent, holds_for, on_store, tree, wait_for, wait_until,
 };
 
 on_store!(

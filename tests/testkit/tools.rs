@@ -14,6 +14,8 @@ use anyhow::{Context, Result, bail};
 pub enum Tool {
     /// The MinIO server.
     Minio,
+    /// MinIO's client.
+    Mc,
     /// `weed`, the SeaweedFS server.
     Seaweedfs,
     /// A Python with boto3.
@@ -32,6 +34,7 @@ impl Tool {
     pub fn name(self) -> &'static str {
         match self {
             Self::Minio => "minio",
+            Self::Mc => "mc",
             Self::Seaweedfs => "seaweedfs",
             Self::Boto3 => "boto3",
             Self::Rclone => "rclone",
@@ -42,9 +45,13 @@ impl Tool {
 
     /// The path of the program, or why it is not there.
     pub fn path(self) -> std::result::Result<PathBuf, String> {
+        if env::var_os("HICLAW_SYNC_TEST_FAST").is_some() {
+            return Err(format!("--fast leaves {} out", self.name()));
+        }
         let cache = cache_dir().map_err(|error| error.to_string())?;
         let path = cache.join(match self {
             Self::Minio => "bin/minio",
+            Self::Mc => "bin/mc",
             Self::Seaweedfs => "py/bin/weed",
             Self::Boto3 => "py/bin/python",
             Self::Rclone => "bin/rclone",

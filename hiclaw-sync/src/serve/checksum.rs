@@ -26,7 +26,13 @@ pub(crate) enum Algorithm {
 }
 
 impl Algorithm {
-    pub(crate) const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Crc32,
+        Self::Crc32c,
+        Self::Crc64Nvme,
+        Self::Sha1,
+        Self::Sha256,
+    ];
 
     /// As clients name it.
     pub(crate) fn name(self) -> &'static str {
@@ -41,7 +47,9 @@ impl Algorithm {
 
     /// The algorithm of this name, in any case.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
 
     /// The header or trailer that carries it.
@@ -106,7 +114,9 @@ impl Span {
 
     /// The span of this name.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::FullObject, Self::Composite].into_iter().find(|span| span.name().eq_ignore_ascii_case(name))
+        [Self::FullObject, Self::Composite]
+            .into_iter()
+            .find(|span| span.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -145,14 +155,19 @@ impl Checksums {
     pub(crate) fn check(&self, computed: &Self) -> Result<(), StoreError> {
         for (algorithm, value) in &self.values {
             if computed.get(*algorithm).is_some_and(|other| other != value) {
-                return Err(StoreError::BadDigest { algorithm: algorithm.name() });
+                return Err(StoreError::BadDigest {
+                    algorithm: algorithm.name(),
+                });
             }
         }
         Ok(())
     }
 
     fn decoded(&self, algorithm: Algorithm) -> Option<Vec<u8>> {
-        STANDARD.decode(self.get(algorithm)?).ok().filter(|raw| raw.len() == algorithm.length())
+        STANDARD
+            .decode(self.get(algorithm)?)
+            .ok()
+            .filter(|raw| raw.len() == algorithm.length())
     }
 }
 
@@ -169,45 +184,88 @@ pub(crate) struct Expected {
 
 impl Expected {
     /// Reads what the headers of a request say; `given` are the checksums found among them.
-    pub(crate) fn new(content_md5: Option<&str>, given: Checksums, wanted: Option<&str>, headers: &HeaderMap) -> Result<Self, ExpectedError> {
+    pub(crate) fn new(
+        content_md5: Option<&str>,
+        given: Checksums,
+        wanted: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Self, ExpectedError> {
         let md5 = match content_md5 {
             None => None,
             Some(text) => {
-                let raw = STANDARD.decode(text).ok().and_then(|raw| <[u8; 16]>::try_from(raw).ok());
+                let raw = STANDARD
+                    .decode(text)
+                    .ok()
+                    .and_then(|raw| <[u8; 16]>::try_from(raw).ok());
                 Some(raw.ok_or(ExpectedError::Md5)?)
             }
         };
-        if let Some(algorithm) = given.algorithms().find(|algorithm| given.decoded(*algorithm).is_none()) {
+        if let Some(algorithm) = given
+            .algorithms()
+            .find(|algorithm| given.decoded(*algorithm).is_none())
+        {
             return Err(ExpectedError::Checksum(algorithm));
         }
-        let announced = headers.get_all("x-amz-trailer").iter().filter_map(|value| value.to_str().ok());
+        let announced = headers
+            .get_all("x-amz-trailer")
+            .iter()
+            .filter_map(|value| value.to_str().ok());
         let trailing = announced
             .flat_map(|list| list.split(','))
-            .filter_map(|name| Algorithm::ALL.into_iter().find(|algorithm| algorithm.header().eq_ignore_ascii_case(name.trim())))
+            .filter_map(|name| {
+                Algorithm::ALL
+                    .into_iter()
+                    .find(|algorithm| algorithm.header().eq_ignore_ascii_case(name.trim()))
+            })
             .collect();
-        Ok(Self { md5, given, trailing, wanted: wanted.and_then(Algorithm::from_name) })
+        Ok(Self {
+            md5,
+            given,
+            trailing,
+            wanted: wanted.and_then(Algorithm::from_name),
+        })
     }
 
     /// Starts computing what is needed to compare.
     pub(crate) fn hasher(&self) -> Hasher {
-        let mut hasher = Hasher { md5: Md5::new(), others: ChecksumHasher::default() };
-        for algorithm in self.given.algorithms().chain(self.trailing.iter().copied()).chain(self.wanted) {
+        let mut hasher = Hasher {
+            md5: Md5::new(),
+            others: ChecksumHasher::default(),
+        };
+        for algorithm in self
+            .given
+            .algorithms()
+            .chain(self.trailing.iter().copied())
+            .chain(self.wanted)
+        {
             hasher.enable(algorithm);
         }
         hasher
     }
 
     /// Compares what was received with what was said about it, trailers included.
-    pub(crate) fn check(&self, computed: &Digests, trailers: Option<&HeaderMap>) -> Result<(), ExpectedError> {
+    pub(crate) fn check(
+        &self,
+        computed: &Digests,
+        trailers: Option<&HeaderMap>,
+    ) -> Result<(), ExpectedError> {
         if self.md5.is_some_and(|md5| md5 != computed.md5) {
-            return Err(StoreError::BadDigest { algorithm: "Content-MD5" }.into());
+            return Err(StoreError::BadDigest {
+                algorithm: "Content-MD5",
+            }
+            .into());
         }
         self.given.check(&computed.checksums)?;
         for algorithm in &self.trailing {
-            let value = trailers.and_then(|trailers| trailers.get(algorithm.header())).and_then(|value| value.to_str().ok());
+            let value = trailers
+                .and_then(|trailers| trailers.get(algorithm.header()))
+                .and_then(|value| value.to_str().ok());
             let value = value.ok_or(ExpectedError::Trailer(*algorithm))?;
             if computed.checksums.get(*algorithm) != Some(value) {
-                return Err(StoreError::BadDigest { algorithm: algorithm.name() }.into());
+                return Err(StoreError::BadDigest {
+                    algorithm: algorithm.name(),
+                }
+                .into());
             }
         }
         Ok(())
@@ -231,7 +289,9 @@ impl From<ExpectedError> for s3s::S3Error {
     fn from(error: ExpectedError) -> Self {
         let code = match error {
             ExpectedError::Md5 => s3s::S3ErrorCode::InvalidDigest,
-            ExpectedError::Checksum(_) | ExpectedError::Trailer(_) => s3s::S3ErrorCode::InvalidRequest,
+            ExpectedError::Checksum(_) | ExpectedError::Trailer(_) => {
+                s3s::S3ErrorCode::InvalidRequest
+            }
             ExpectedError::Store(error) => return error.into(),
         };
         s3s::S3Error::with_message(code, error.to_string())
@@ -275,36 +335,83 @@ impl Hasher {
         checksums.set(Algorithm::Crc64Nvme, computed.checksum_crc64nvme);
         checksums.set(Algorithm::Sha1, computed.checksum_sha1);
         checksums.set(Algorithm::Sha256, computed.checksum_sha256);
-        Digests { md5: self.md5.finalize(), checksums }
+        Digests {
+            md5: self.md5.finalize(),
+            checksums,
+        }
     }
 }
 
 /// The checksum of an object from those of its parts (with their sizes); `None` when a part has none.
-pub(crate) fn of_parts<'a>(algorithm: Algorithm, span: Span, parts: impl IntoIterator<Item = (&'a Checksums, u64)>) -> Option<Checksums> {
+pub(crate) fn of_parts<'a>(
+    algorithm: Algorithm,
+    span: Span,
+    parts: impl IntoIterator<Item = (&'a Checksums, u64)>,
+) -> Option<Checksums> {
     let mut decoded = Vec::new();
     for (checksums, size_bytes) in parts {
         decoded.push((checksums.decoded(algorithm)?, size_bytes));
     }
     let value = match span {
         Span::Composite => {
-            let all: Vec<u8> = decoded.iter().flat_map(|(raw, _)| raw.iter().copied()).collect();
+            let all: Vec<u8> = decoded
+                .iter()
+                .flat_map(|(raw, _)| raw.iter().copied())
+                .collect();
             format!("{}-{}", algorithm.digest(&all), decoded.len())
         }
         Span::FullObject => {
             let kind = algorithm.combinable()?;
-            let numbers = decoded.iter().map(|(raw, size_bytes)| (big_endian(raw), *size_bytes));
+            let numbers = decoded
+                .iter()
+                .map(|(raw, size_bytes)| (big_endian(raw), *size_bytes));
             let (whole, _) = numbers.reduce(|(left, _), (right, size_bytes)| {
-                (crc_fast::checksum_combine(kind, left, right, size_bytes), size_bytes)
+                (
+                    crc_fast::checksum_combine(kind, left, right, size_bytes),
+                    size_bytes,
+                )
             })?;
             let bytes = whole.to_be_bytes();
             STANDARD.encode(bytes.get(bytes.len() - algorithm.length()..)?)
         }
     };
-    Some(Checksums { values: BTreeMap::from([(algorithm, value)]), span })
+    Some(Checksums {
+        values: BTreeMap::from([(algorithm, value)]),
+        span,
+    })
+}
+
+/// The `ETag` of content that came as a whole: its MD5.
+pub(crate) fn etag(md5: [u8; 16]) -> String {
+    use std::fmt::Write as _;
+    md5.iter()
+        .fold(String::with_capacity(32), |mut text, byte| {
+            // Writing to a text can't fail.
+            write!(text, "{byte:02x}").unwrap_or_default();
+            text
+        })
+}
+
+/// The `ETag` of an object that was uploaded in parts: the MD5 of their MD5s, and their number.
+pub(crate) fn etag_of_parts<'a>(etags: impl IntoIterator<Item = &'a str>) -> String {
+    let (mut md5, mut count) = (Md5::new(), 0);
+    for part in etags {
+        let raw: Vec<u8> = (0..part.len())
+            .step_by(2)
+            .filter_map(|at| {
+                part.get(at..at + 2)
+                    .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+            })
+            .collect();
+        md5.update(&raw);
+        count += 1;
+    }
+    format!("{}-{count}", etag(md5.finalize()))
 }
 
 fn big_endian(raw: &[u8]) -> u64 {
-    raw.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte))
+    raw.iter()
+        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -312,8 +419,13 @@ mod tests {
     use super::*;
 
     fn digests(data: &[u8]) -> Checksums {
-        let mut hasher = Hasher { md5: Md5::new(), others: ChecksumHasher::default() };
-        Algorithm::ALL.into_iter().for_each(|algorithm| hasher.enable(algorithm));
+        let mut hasher = Hasher {
+            md5: Md5::new(),
+            others: ChecksumHasher::default(),
+        };
+        Algorithm::ALL
+            .into_iter()
+            .for_each(|algorithm| hasher.enable(algorithm));
         hasher.update(data);
         hasher.finish().checksums
     }
@@ -323,40 +435,95 @@ mod tests {
         let (left, right) = (digests(b"hello "), digests(b"world"));
         let whole = digests(b"hello world");
         for algorithm in [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme] {
-            let combined = of_parts(algorithm, Span::FullObject, [(&left, 6), (&right, 5)]).unwrap();
-            assert_eq!(combined.get(algorithm), whole.get(algorithm), "{algorithm:?}");
+            let combined =
+                of_parts(algorithm, Span::FullObject, [(&left, 6), (&right, 5)]).unwrap();
+            assert_eq!(
+                combined.get(algorithm),
+                whole.get(algorithm),
+                "{algorithm:?}"
+            );
         }
-        assert!(of_parts(Algorithm::Sha256, Span::FullObject, [(&left, 6), (&right, 5)]).is_none());
+        assert!(
+            of_parts(
+                Algorithm::Sha256,
+                Span::FullObject,
+                [(&left, 6), (&right, 5)]
+            )
+            .is_none()
+        );
     }
 
     #[test]
     fn a_composite_checksum_is_that_of_the_parts_checksums() {
         let (left, right) = (digests(b"hello "), digests(b"world"));
-        let both: Vec<u8> = [&left, &right].iter().flat_map(|part| part.decoded(Algorithm::Sha256).unwrap()).collect();
-        let composite = of_parts(Algorithm::Sha256, Span::Composite, [(&left, 6), (&right, 5)]).unwrap();
-        assert_eq!(composite.get(Algorithm::Sha256).unwrap(), format!("{}-2", Algorithm::Sha256.digest(&both)));
+        let both: Vec<u8> = [&left, &right]
+            .iter()
+            .flat_map(|part| part.decoded(Algorithm::Sha256).unwrap())
+            .collect();
+        let composite = of_parts(
+            Algorithm::Sha256,
+            Span::Composite,
+            [(&left, 6), (&right, 5)],
+        )
+        .unwrap();
+        assert_eq!(
+            composite.get(Algorithm::Sha256).unwrap(),
+            format!("{}-2", Algorithm::Sha256.digest(&both))
+        );
     }
 
     #[test]
     fn the_known_checksums_of_nine_digits_are_computed() {
         let known = digests(b"123456789");
-        assert_eq!(known.get(Algorithm::Crc32).unwrap(), STANDARD.encode(0xcbf4_3926_u32.to_be_bytes()));
-        assert_eq!(known.get(Algorithm::Crc32c).unwrap(), STANDARD.encode(0xe306_9283_u32.to_be_bytes()));
-        assert_eq!(known.get(Algorithm::Crc64Nvme).unwrap(), STANDARD.encode(0xae8b_1486_0a79_9888_u64.to_be_bytes()));
+        assert_eq!(
+            known.get(Algorithm::Crc32).unwrap(),
+            STANDARD.encode(0xcbf4_3926_u32.to_be_bytes())
+        );
+        assert_eq!(
+            known.get(Algorithm::Crc32c).unwrap(),
+            STANDARD.encode(0xe306_9283_u32.to_be_bytes())
+        );
+        assert_eq!(
+            known.get(Algorithm::Crc64Nvme).unwrap(),
+            STANDARD.encode(0xae8b_1486_0a79_9888_u64.to_be_bytes())
+        );
+    }
+
+    #[test]
+    fn the_etag_of_parts_is_the_md5_of_their_md5s() {
+        let parts = [
+            etag(Md5::checksum(b"hello ")),
+            etag(Md5::checksum(b"world")),
+        ];
+        assert_eq!(parts[1], "7d793037a0760186574b0282f2f435e7");
+        let both = [Md5::checksum(b"hello "), Md5::checksum(b"world")].concat();
+        assert_eq!(
+            etag_of_parts(parts.iter().map(|part| &**part)),
+            format!("{}-2", etag(Md5::checksum(&both)))
+        );
     }
 
     #[test]
     fn a_malformed_or_differing_checksum_is_refused() {
         let headers = HeaderMap::new();
-        assert!(matches!(Expected::new(Some("nonsense"), Checksums::default(), None, &headers), Err(ExpectedError::Md5)));
+        assert!(matches!(
+            Expected::new(Some("nonsense"), Checksums::default(), None, &headers),
+            Err(ExpectedError::Md5)
+        ));
         let mut given = Checksums::default();
         given.set(Algorithm::Crc32, Some("AAAA".to_owned()));
-        assert!(matches!(Expected::new(None, given, None, &headers), Err(ExpectedError::Checksum(Algorithm::Crc32))));
+        assert!(matches!(
+            Expected::new(None, given, None, &headers),
+            Err(ExpectedError::Checksum(Algorithm::Crc32))
+        ));
         let mut given = Checksums::default();
         given.set(Algorithm::Crc32, Some("AAAAAA==".to_owned()));
         let expected = Expected::new(None, given, None, &headers).unwrap();
         let mut hasher = expected.hasher();
         hasher.update(b"x");
-        assert!(matches!(expected.check(&hasher.finish(), None), Err(ExpectedError::Store(StoreError::BadDigest { .. }))));
+        assert!(matches!(
+            expected.check(&hasher.finish(), None),
+            Err(ExpectedError::Store(StoreError::BadDigest { .. }))
+        ));
     }
 }

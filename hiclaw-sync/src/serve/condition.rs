@@ -2,7 +2,7 @@
 //!
 //! Pure: the caller looks up the state, and for writes does so inside the transaction that changes it.
 
-use s3s::dto::ETagCondition;
+use s3s::dto::{ETagCondition, Timestamp};
 
 use super::error::StoreError;
 
@@ -16,27 +16,40 @@ pub(crate) struct WriteCondition {
 }
 
 impl WriteCondition {
+    /// True when there is something to check.
+    pub(crate) fn is_given(&self) -> bool {
+        self.if_match.is_some() || self.if_none_match.is_some()
+    }
+
     /// Refuses when the object, whose `ETag` is `current` if it is there, is in another state.
     pub(crate) fn check(&self, key: &str, current: Option<&str>) -> Result<(), StoreError> {
         match (&self.if_match, current) {
-            (Some(_), None) => return Err(StoreError::NoSuchKey { key: key.to_owned() }),
-            (Some(wanted), Some(etag)) if !is_same(wanted, etag) => return Err(StoreError::PreconditionFailed),
+            (Some(_), None) => {
+                return Err(StoreError::NoSuchKey {
+                    key: key.to_owned(),
+                });
+            }
+            (Some(wanted), Some(etag)) if !is_same(wanted, etag) => {
+                return Err(StoreError::PreconditionFailed);
+            }
             (Some(_) | None, Some(_)) | (None, None) => {}
         }
         match (&self.if_none_match, current) {
-            (Some(unwanted), Some(etag)) if is_same(unwanted, etag) => Err(StoreError::PreconditionFailed),
+            (Some(unwanted), Some(etag)) if is_same(unwanted, etag) => {
+                Err(StoreError::PreconditionFailed)
+            }
             (Some(_) | None, Some(_) | None) => Ok(()),
         }
     }
 }
 
-/// The condition of a read, or on the source of a copy. Times are seconds since 1970, as precise as HTTP dates are.
+/// The condition of a read, or on the source of a copy.
 #[derive(Debug, Default)]
 pub(crate) struct ReadCondition {
     pub(crate) if_match: Option<ETagCondition>,
     pub(crate) if_none_match: Option<ETagCondition>,
-    pub(crate) if_modified_since: Option<i64>,
-    pub(crate) if_unmodified_since: Option<i64>,
+    pub(crate) if_modified_since: Option<Timestamp>,
+    pub(crate) if_unmodified_since: Option<Timestamp>,
 }
 
 /// What a [`ReadCondition`] says about an object.
@@ -52,15 +65,17 @@ pub(crate) enum Verdict {
 
 impl ReadCondition {
     /// Judges by the rules of HTTP: a condition on the `ETag` makes the one on the time beside it void.
-    pub(crate) fn judge(&self, etag: &str, modified_seconds: i64) -> Verdict {
-        let is_wanted = match (&self.if_match, self.if_unmodified_since) {
+    ///
+    /// `modified` is in whole seconds, as dates in headers are.
+    pub(crate) fn judge(&self, etag: &str, modified: &Timestamp) -> Verdict {
+        let is_wanted = match (&self.if_match, &self.if_unmodified_since) {
             (Some(wanted), _) => is_same(wanted, etag),
-            (None, Some(since)) => modified_seconds <= since,
+            (None, Some(since)) => modified <= since,
             (None, None) => true,
         };
-        let is_known = match (&self.if_none_match, self.if_modified_since) {
+        let is_known = match (&self.if_none_match, &self.if_modified_since) {
             (Some(known), _) => is_same(known, etag),
-            (None, Some(since)) => modified_seconds <= since,
+            (None, Some(since)) => modified <= since,
             (None, None) => false,
         };
         match (is_wanted, is_known) {
@@ -105,7 +120,10 @@ mod tests {
             (None, etag("a"), Some("b"), "ok"),
         ];
         for (if_match, if_none_match, current, expected) in table {
-            let condition = WriteCondition { if_match, if_none_match };
+            let condition = WriteCondition {
+                if_match,
+                if_none_match,
+            };
             let found = match condition.check("k", current) {
                 Ok(()) => "ok",
                 Err(StoreError::PreconditionFailed) => "412",
@@ -116,17 +134,70 @@ mod tests {
         }
     }
 
+    fn second(number: u64) -> Timestamp {
+        (std::time::UNIX_EPOCH + std::time::Duration::from_secs(number)).into()
+    }
+
     #[test]
     fn a_condition_on_the_etag_makes_the_one_on_the_time_void() {
-        let both = ReadCondition { if_match: etag("a"), if_unmodified_since: Some(1), ..ReadCondition::default() };
-        assert_eq!(both.judge("a", 5), Verdict::Proceed);
-        let both = ReadCondition { if_none_match: etag("b"), if_modified_since: Some(9), ..ReadCondition::default() };
-        assert_eq!(both.judge("a", 5), Verdict::Proceed);
-        let time = ReadCondition { if_modified_since: Some(5), ..ReadCondition::default() };
-        assert_eq!(time.judge("a", 5), Verdict::NotModified);
-        let time = ReadCondition { if_unmodified_since: Some(4), ..ReadCondition::default() };
-        assert_eq!(time.judge("a", 5), Verdict::Failed);
-        let known = ReadCondition { if_match: etag("a"), if_none_match: etag("a"), ..ReadCondition::default() };
-        assert_eq!(known.judge("a", 5), Verdict::NotModified);
+        let none = ReadCondition::default;
+        let table = [
+            (
+                ReadCondition {
+                    if_match: etag("a"),
+                    if_unmodified_since: Some(second(1)),
+                    ..none()
+                },
+                Verdict::Proceed,
+            ),
+            (
+                ReadCondition {
+                    if_none_match: etag("b"),
+                    if_modified_since: Some(second(9)),
+                    ..none()
+                },
+                Verdict::Proceed,
+            ),
+            (
+                ReadCondition {
+                    if_modified_since: Some(second(5)),
+                    ..none()
+                },
+                Verdict::NotModified,
+            ),
+            (
+                ReadCondition {
+                    if_modified_since: Some(second(4)),
+                    ..none()
+                },
+                Verdict::Proceed,
+            ),
+            (
+                ReadCondition {
+                    if_unmodified_since: Some(second(4)),
+                    ..none()
+                },
+                Verdict::Failed,
+            ),
+            (
+                ReadCondition {
+                    if_match: etag("a"),
+                    if_none_match: etag("a"),
+                    ..none()
+                },
+                Verdict::NotModified,
+            ),
+            (
+                ReadCondition {
+                    if_match: etag("b"),
+                    if_none_match: etag("a"),
+                    ..none()
+                },
+                Verdict::Failed,
+            ),
+        ];
+        for (condition, expected) in table {
+            assert_eq!(condition.judge("a", &second(5)), expected, "{condition:?}");
+        }
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::checksum::Checksums;
 
+/// Longest metadata of an object, names and values together.
+pub(crate) const MAXIMUM_METADATA_BYTES: usize = 2048;
+
 /// Headers given with a write and given back with every read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -56,7 +59,8 @@ macro_rules! json_column {
 
         impl FromSql for $name {
             fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                serde_json::from_str(value.as_str()?).map_err(|error| FromSqlError::Other(Box::new(error)))
+                serde_json::from_str(value.as_str()?)
+                    .map_err(|error| FromSqlError::Other(Box::new(error)))
             }
         }
     };
@@ -68,8 +72,12 @@ json_column!(Checksums);
 
 /// The content encoding without `aws-chunked`, which some clients put there for the time of the transport.
 pub(crate) fn stored_encoding(header: Option<String>) -> Option<String> {
-    let kept: Vec<&str> =
-        header.as_deref()?.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked").collect();
+    let kept: Vec<&str> = header
+        .as_deref()?
+        .split(',')
+        .map(str::trim)
+        .filter(|coding| *coding != "aws-chunked")
+        .collect();
     (!kept.is_empty()).then(|| kept.join(","))
 }
 
@@ -86,7 +94,11 @@ mod tests {
             (Some("gzip,aws-chunked"), Some("gzip")),
             (Some("aws-chunked, br"), Some("br")),
         ] {
-            assert_eq!(stored_encoding(given.map(str::to_owned)).as_deref(), kept, "{given:?}");
+            assert_eq!(
+                stored_encoding(given.map(str::to_owned)).as_deref(),
+                kept,
+                "{given:?}"
+            );
         }
     }
 }

@@ -77,12 +77,6 @@ pub(crate) enum StoreError {
         /// Why it failed.
         source: rusqlite::Error,
     },
-    /// What the catalogue holds is not what this program writes there.
-    #[error("the catalogue holds details that can't be read")]
-    Details {
-        /// Why not.
-        source: serde_json::Error,
-    },
     /// A blob could not be read or written.
     #[error("cannot {operation} {}", path.display())]
     Blob {
@@ -120,7 +114,7 @@ impl StoreError {
             Self::PartTooSmall { .. } => S3ErrorCode::EntityTooSmall,
             Self::BadDigest { .. } => S3ErrorCode::BadDigest,
             Self::InvalidRequest { .. } => S3ErrorCode::InvalidRequest,
-            Self::Catalogue { .. } | Self::Details { .. } | Self::Blob { .. } | Self::NotDurable => {
+            Self::Catalogue { .. } | Self::Blob { .. } | Self::NotDurable => {
                 S3ErrorCode::InternalError
             }
             Self::Closed => S3ErrorCode::ServiceUnavailable,
@@ -144,15 +138,22 @@ impl From<StoreError> for S3Error {
 /// The protocol crate keeps the types of these errors to itself, so their text is all there is to tell them apart.
 pub(crate) fn body_error(error: StdError) -> S3Error {
     let text = error.to_string();
-    let is_from_stream = text.starts_with("UploadStreamError") || text.starts_with("AwsChunkedStreamError");
+    let is_from_stream =
+        text.starts_with("UploadStreamError") || text.starts_with("AwsChunkedStreamError");
     if is_from_stream && text.contains("Sha256Mismatch") {
         let code = S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into());
-        let mut refused = S3Error::with_message(code, "The provided 'x-amz-content-sha256' header does not match what was computed.");
+        let mut refused = S3Error::with_message(
+            code,
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        );
         refused.set_status_code(hyper::StatusCode::BAD_REQUEST);
         return refused;
     }
     if is_from_stream && text.contains("SignatureMismatch") {
-        return S3Error::with_message(S3ErrorCode::SignatureDoesNotMatch, "The signature of a chunk does not match.");
+        return S3Error::with_message(
+            S3ErrorCode::SignatureDoesNotMatch,
+            "The signature of a chunk does not match.",
+        );
     }
     S3Error::with_source(S3ErrorCode::IncompleteBody, error)
 }

@@ -37,8 +37,11 @@ pub(crate) use self::{
     edit::{CopyObject, Edit, PutObject},
     graveyard::Visit,
     listing::{Entry, ListRequest, Page, list},
-    query::{BucketRow, ObjectRow, Segment, SegmentSource, bucket_id, buckets, object, segments},
-    uploads::{CompleteUpload, CreateUpload, NamedPart, PartRow, PutPart, UploadRow, part, parts, upload, uploads},
+    query::{ObjectRow, Segment, SegmentSource, bucket_id, buckets, object, segments},
+    uploads::{
+        CompleteUpload, CreateUpload, NamedPart, PartRow, PutPart, UploadRow, parts, upload,
+        uploads,
+    },
 };
 use self::{graveyard::Graveyard, readers::Readers, writer::Writer};
 use super::error::StoreError;
@@ -99,15 +102,29 @@ impl Store {
     /// Opens the data directory, creating it if need be, and sweeps what a kill left behind.
     pub(crate) fn open(data: &Path) -> Result<Self, OpenError> {
         let directory = data.join("blobs");
-        std::fs::create_dir_all(&directory).map_err(|source| OpenError::Io { operation: "create", path: directory.clone(), source })?;
+        std::fs::create_dir_all(&directory).map_err(|source| OpenError::Io {
+            operation: "create",
+            path: directory.clone(),
+            source,
+        })?;
         let lock = lock(data)?;
         let catalogue = data.join("catalogue.db");
         let connection = schema::open(data, &catalogue)?;
         let blobs = BlobFiles::open(directory, &connection, &catalogue)?;
         let graveyard = Arc::new(Graveyard::new());
         let writer = Writer::start(connection, Arc::clone(&blobs), Arc::clone(&graveyard))
-            .map_err(|source| OpenError::Io { operation: "start a thread for", path: data.to_owned(), source })?;
-        Ok(Self { writer, readers: Readers::new(catalogue), graveyard, blobs, _lock: lock })
+            .map_err(|source| OpenError::Io {
+                operation: "start a thread for",
+                path: data.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            writer,
+            readers: Readers::new(catalogue),
+            graveyard,
+            blobs,
+            _lock: lock,
+        })
     }
 
     /// Makes one change, in a transaction shared with others; done means durable. The change itself is all or nothing: an error takes back what `work` did.
@@ -141,11 +158,25 @@ impl Store {
 
 fn lock(data: &Path) -> Result<File, OpenError> {
     let path = data.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|source| OpenError::Io { operation: "open", path: path.clone(), source })?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = file.map_err(|source| OpenError::Io {
+        operation: "open",
+        path: path.clone(),
+        source,
+    })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: data.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(OpenError::Io { operation: "lock", path, source }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            path: data.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(OpenError::Io {
+            operation: "lock",
+            path,
+            source,
+        }),
     }
 }

@@ -4,7 +4,7 @@
 //! the caller says so: a value may be a secret.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     ffi::OsString,
     fmt,
     path::{Component, Path, PathBuf},
@@ -13,6 +13,37 @@ use std::{
 use sync_core::secret::Secret;
 
 use super::{environment::Environment, values::Generation};
+
+/// The variables that exist under both names, without their beginnings.
+const SUFFIXES: [&str; 27] = [
+    "WORKER_NAME",
+    "FS_ENDPOINT",
+    "FS_ACCESS_KEY",
+    "FS_SECRET_KEY",
+    "FS_SESSION_TOKEN",
+    "FS_BUCKET",
+    "STORAGE_PREFIX",
+    "STORAGE_PROVIDER",
+    "RUNTIME",
+    "WORKER_RUNTIME",
+    "CONTROLLER_URL",
+    "AUTH_TOKEN",
+    "AUTH_TOKEN_FILE",
+    "WORKER_CR_NAME",
+    "MATRIX_URL",
+    "MATRIX_DOMAIN",
+    "MATRIX_DEBUG",
+    "AI_GATEWAY_URL",
+    "WORKER_ENV_MOUNT_DIR",
+    "WORKER_ENV_MOUNT_REQUIRED",
+    "WORKER_ENV_MOUNT_TIMEOUT_SECONDS",
+    "CONSOLE_PORT",
+    "CMS_TRACES_ENABLED",
+    "CMS_ENDPOINT",
+    "CMS_LICENSE_KEY",
+    "CMS_PROJECT",
+    "CMS_WORKSPACE",
+];
 
 /// One setting that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +91,6 @@ impl SettingsError {
 pub(super) struct Lookup<'e> {
     environment: &'e dyn Environment,
     mistakes: RefCell<Vec<SettingMistake>>,
-    old_names: Cell<bool>,
-    new_names: Cell<bool>,
 }
 
 /// A variable's name and value.
@@ -75,14 +104,18 @@ impl<'e> Lookup<'e> {
         Self {
             environment,
             mistakes: RefCell::default(),
-            old_names: Cell::new(false),
-            new_names: Cell::new(false),
         }
     }
 
-    /// The settings' names that are in use, as far as variables were looked up.
+    /// Which names are in use: the new ones where none of the old ones is set.
     pub(super) fn generation(&self) -> Generation {
-        if self.new_names.get() && !self.old_names.get() {
+        let any = |generation: Generation| {
+            let set = |suffix| format!("{}{suffix}", generation.prefix());
+            SUFFIXES
+                .iter()
+                .any(|suffix| self.plain(&set(suffix)).is_some())
+        };
+        if any(Generation::AgentTeams) && !any(Generation::HiClaw) {
             Generation::AgentTeams
         } else {
             Generation::HiClaw
@@ -133,8 +166,6 @@ impl<'e> Lookup<'e> {
     pub(super) fn prefixed(&self, suffix: &str) -> Option<Found> {
         let old = self.plain(&format!("HICLAW_{suffix}"));
         let new = self.plain(&format!("AGENTTEAMS_{suffix}"));
-        self.old_names.set(self.old_names.get() || old.is_some());
-        self.new_names.set(self.new_names.get() || new.is_some());
         old.or(new)
     }
 
@@ -189,7 +220,7 @@ fn normalized(path: &Path) -> PathBuf {
                 plain.pop();
             }
             Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
-                plain.push(component)
+                plain.push(component);
             }
         }
     }

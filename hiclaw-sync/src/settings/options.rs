@@ -168,3 +168,46 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        global: GlobalOptions,
+    }
+
+    #[test]
+    fn options_are_those_of_the_reference() {
+        let line = "x --layout l --worker w --root r --workspace s --endpoint e --bucket b --access-key a --secret-key k --region g \
+                    --path-style never --ca-cert c --concurrency 4 --json -vv --progress never --log-format json";
+        let options = Command::try_parse_from(line.split_whitespace())
+            .unwrap()
+            .global;
+        assert_eq!((options.verbose, options.json), (2, true));
+        assert_eq!(
+            (options.path_style, options.progress),
+            (Some(PathStyle::Never), ProgressMode::Never)
+        );
+        assert_eq!(
+            (options.log_format, options.quiet),
+            (LogFormat::Json, false)
+        );
+        assert_eq!(options.secret_key, Some(Secret::new("k")));
+        assert!(!format!("{options:?}").contains("\"k\""));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for line in ["x -q -v", "x --concurrency 0", "x --path-style maybe"] {
+            assert!(
+                Command::try_parse_from(line.split_whitespace()).is_err(),
+                "{line}"
+            );
+        }
+    }
+}

@@ -82,65 +82,48 @@ impl Settings {
         environment: &dyn Environment,
     ) -> Result<Self, SettingsError> {
         let lookup = Lookup::new(environment);
-        let worker = worker(&lookup, options).unwrap_or_default();
-        let controller = controller(&lookup, &worker);
-        let store = store::store(&lookup, options, controller.is_some());
-        let storage_prefix = store::storage_prefix(&lookup);
-        let layout = LayoutChoice::read(&lookup, options);
-        let matrix_debug = toggle(&lookup, "MATRIX_DEBUG");
-        let console_port = lookup.parsed(lookup.prefixed("CONSOLE_PORT"), port);
-        let time_zone = lookup
-            .plain("TZ")
-            .map_or_else(|| DEFAULT_TIME_ZONE.to_owned(), |found| found.value);
-        let (deployment, env_mount, traces) = (
-            store::deployment(&lookup),
-            env_mount(&lookup),
-            traces(&lookup),
-        );
-        let matrix_url = service(
-            &lookup,
-            "MATRIX_URL",
-            "HICLAW_MATRIX_SERVER",
-            DEFAULT_MATRIX_URL,
-        );
-        let ai_gateway_url = service(
-            &lookup,
-            "AI_GATEWAY_URL",
-            "HICLAW_AI_GATEWAY",
-            DEFAULT_AI_GATEWAY_URL,
-        );
-        let matrix_domain = lookup.text("MATRIX_DOMAIN");
-        // Last, because which names are in use shows only now.
-        let generation = lookup.generation();
-        let alias = storage_prefix
-            .as_ref()
-            .map_or(generation.alias(), |prefix| &prefix.alias)
-            .to_owned();
-        let (root, workspace) = places(&lookup, options, generation, &worker);
+        let settings = Self::read(options, &lookup);
         lookup.finish()?;
-        Ok(Self {
-            storage_prefix: storage_prefix.map_or_else(
-                || format!("{alias}/{}", store.bucket),
-                |prefix| prefix.whole,
-            ),
-            console_port: console_port.unwrap_or(DEFAULT_CONSOLE_PORT),
+        Ok(settings)
+    }
+
+    /// The settings with made-up values where `lookup` notes a mistake.
+    fn read(options: &GlobalOptions, lookup: &Lookup<'_>) -> Self {
+        let generation = lookup.generation();
+        let worker = worker(lookup, options).unwrap_or_default();
+        let controller = controller(lookup, &worker);
+        let store = store::store(lookup, options, controller.is_some());
+        let (alias, storage_prefix) = storage_prefix(lookup, generation, &store.bucket);
+        let (root, workspace) = places(lookup, options, generation, &worker);
+        Self {
             worker,
             store,
+            storage_prefix,
             alias,
             root,
             workspace,
-            layout,
-            deployment,
+            layout: LayoutChoice::read(lookup, options),
+            deployment: store::deployment(lookup),
             generation,
             controller,
-            matrix_url,
-            matrix_domain,
-            matrix_debug,
-            ai_gateway_url,
-            env_mount,
-            traces,
-            time_zone,
-        })
+            matrix_url: service(lookup, "MATRIX_URL", "MATRIX_SERVER", DEFAULT_MATRIX_URL),
+            matrix_domain: lookup.text("MATRIX_DOMAIN"),
+            matrix_debug: toggle(lookup, "MATRIX_DEBUG"),
+            ai_gateway_url: service(
+                lookup,
+                "AI_GATEWAY_URL",
+                "AI_GATEWAY",
+                DEFAULT_AI_GATEWAY_URL,
+            ),
+            env_mount: env_mount(lookup),
+            console_port: lookup
+                .parsed(lookup.prefixed("CONSOLE_PORT"), port)
+                .unwrap_or(DEFAULT_CONSOLE_PORT),
+            traces: traces(lookup),
+            time_zone: lookup
+                .plain("TZ")
+                .map_or_else(|| DEFAULT_TIME_ZONE.to_owned(), |found| found.value),
+        }
     }
 
     /// The values for a layout's variables, for a member or leader of `team`.
@@ -217,9 +200,20 @@ fn controller(lookup: &Lookup<'_>, worker: &str) -> Option<Controller> {
     })
 }
 
-/// The URL of a service; `old` is the name that early documents gave the variable.
+/// Alias and storage prefix. The prefix is passed on as it was given: the agent's own skills use it.
+fn storage_prefix(lookup: &Lookup<'_>, generation: Generation, bucket: &str) -> (String, String) {
+    let alias = generation.alias();
+    store::storage_prefix(lookup).map_or_else(
+        || (alias.to_owned(), format!("{alias}/{bucket}")),
+        |prefix| (prefix.alias, prefix.whole),
+    )
+}
+
+/// The URL of a service; `old` is what early documents called the variable, with `HICLAW_` before it.
 fn service(lookup: &Lookup<'_>, suffix: &str, old: &str, default: &str) -> String {
-    let found = lookup.prefixed(suffix).or_else(|| lookup.plain(old));
+    let found = lookup
+        .prefixed(suffix)
+        .or_else(|| lookup.plain(&format!("HICLAW_{old}")));
     lookup
         .parsed(found, |text| base_url(text, "http"))
         .unwrap_or_else(|| default.to_owned())
@@ -316,3 +310,6 @@ fn root_of(workspace: &Path, worker: &str) -> Option<PathBuf> {
     let root = workspace.parent()?.parent()?;
     (!worker.is_empty() && workspace.ends_with(tail)).then(|| root.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,34 +122,24 @@ pub(super) fn store(
     options: &GlobalOptions,
     controller: bool,
 ) -> StoreSettings {
-    let provider = lookup
-        .parsed(lookup.prefixed("STORAGE_PROVIDER"), |text| match text {
-            "minio" => Ok(Provider::Minio),
-            "oss" => Ok(Provider::Oss),
-            _ => Err(format!("is \"{text}\"; it must be `minio` or `oss`")),
-        })
-        .unwrap_or(Provider::Minio);
+    let provider = provider(lookup);
     let endpoint = endpoint(lookup, options);
     let region = options.region.clone().or_else(|| {
-        lookup
-            .plain("AWS_REGION")
-            .or_else(|| lookup.plain("AWS_DEFAULT_REGION"))
-            .map(|found| found.value)
+        let found = lookup.plain("AWS_REGION");
+        let found = found.or_else(|| lookup.plain("AWS_DEFAULT_REGION"));
+        found.map(|found| found.value)
     });
     let ca_certificate = options
         .ca_cert
         .as_ref()
         .and_then(|path| lookup.absolute("--ca-cert", path));
+    let given = Circumstances {
+        provider,
+        controller,
+        endpoint: endpoint.is_some(),
+    };
     StoreSettings {
-        credentials: credentials(
-            lookup,
-            options,
-            &Circumstances {
-                provider,
-                controller,
-                endpoint: endpoint.is_some(),
-            },
-        ),
+        credentials: credentials(lookup, options, &given),
         bucket: bucket(lookup, options),
         endpoint,
         region,
@@ -158,6 +148,15 @@ pub(super) fn store(
         concurrency: options.concurrency.unwrap_or(DEFAULT_CONCURRENCY),
         provider,
     }
+}
+
+fn provider(lookup: &Lookup<'_>) -> Provider {
+    let provider = lookup.parsed(lookup.prefixed("STORAGE_PROVIDER"), |text| match text {
+        "minio" => Ok(Provider::Minio),
+        "oss" => Ok(Provider::Oss),
+        _ => Err(format!("is \"{text}\"; it must be `minio` or `oss`")),
+    });
+    provider.unwrap_or(Provider::Minio)
 }
 
 /// Where the deployment runs, if it says so.
@@ -243,71 +242,66 @@ fn parse_storage_prefix(text: &str) -> Result<StoragePrefix, String> {
     }
 }
 
+/// What decides where keys may come from.
 struct Circumstances {
     provider: Provider,
     controller: bool,
     endpoint: bool,
 }
 
+/// Keys on the command line win over everything, then come the controller's where they are mandatory, keys of the
+/// environment, and whatever else there is a hint of.
 fn credentials(
     lookup: &Lookup<'_>,
     options: &GlobalOptions,
     given: &Circumstances,
 ) -> CredentialSource {
-    if let (Some(access_key), Some(secret_key)) = (&options.access_key, &options.secret_key) {
-        let (access_key, secret_key) = (access_key.clone(), secret_key.clone());
-        return CredentialSource::Static {
-            access_key,
-            secret_key,
-            session_token: None,
-        };
-    }
-    let access_key = options
-        .access_key
-        .clone()
-        .or_else(|| lookup.secret("FS_ACCESS_KEY"));
-    let secret_key = options
-        .secret_key
-        .clone()
-        .or_else(|| lookup.secret("FS_SECRET_KEY"));
-    let session_token = lookup.secret("FS_SESSION_TOKEN");
-    let aliyun = deployment(lookup) == Some(Deployment::Aliyun);
-    if given.provider == Provider::Oss && !given.controller {
-        let message = "is missing: with storage provider `oss` the keys come from the controller";
-        lookup.mistake("HICLAW_CONTROLLER_URL", message);
-    }
-    if given.provider == Provider::Oss {
+    let flags = options.access_key.is_some() && options.secret_key.is_some();
+    if given.provider == Provider::Oss && !flags {
+        if !given.controller {
+            let message = "is missing: with storage provider `oss` keys come from the controller";
+            lookup.mistake("HICLAW_CONTROLLER_URL", message);
+        }
         return CredentialSource::Controller;
     }
-    let missing = |name: &str, option: &str, other: &str| {
-        lookup.mistake(
-            &format!("HICLAW_{name} or {option}"),
-            format!("is missing, but {other} is set"),
-        );
-    };
-    match (access_key, secret_key) {
-        (Some(access_key), Some(secret_key)) => {
-            return CredentialSource::Static {
-                access_key,
-                secret_key,
-                session_token,
+    let access_key = options.access_key.clone();
+    let secret_key = options.secret_key.clone();
+    match (
+        access_key.or_else(|| lookup.secret("FS_ACCESS_KEY")),
+        secret_key.or_else(|| lookup.secret("FS_SECRET_KEY")),
+    ) {
+        (Some(access_key), Some(secret_key)) => CredentialSource::Static {
+            access_key,
+            secret_key,
+            // A token belongs to the keys that it came with.
+            session_token: lookup.secret("FS_SESSION_TOKEN").filter(|_| !flags),
+        },
+        (None, None) => without_keys(lookup, options, given),
+        (access_key, _) => {
+            let (name, other) = match access_key {
+                Some(_) => ("HICLAW_FS_SECRET_KEY or --secret-key", "the access key"),
+                None => ("HICLAW_FS_ACCESS_KEY or --access-key", "the secret key"),
             };
+            lookup.mistake(name, format!("is missing, but {other} is set"));
+            CredentialSource::Aws
         }
-        (Some(_), None) => missing("FS_SECRET_KEY", "--secret-key", "the access key"),
-        (None, Some(_)) => missing("FS_ACCESS_KEY", "--access-key", "the secret key"),
-        (None, None) if given.controller && aliyun => return CredentialSource::Controller,
-        (None, None) => {
-            let aws = options.region.is_some()
-                || AWS_VARIABLES
-                    .iter()
-                    .any(|name| lookup.plain(name).is_some());
-            if !aws && given.controller {
-                return CredentialSource::Controller;
-            }
-            if !aws {
-                nothing_tells(lookup, given);
-            }
-        }
+    }
+}
+
+/// Where keys come from when the settings hold none.
+fn without_keys(
+    lookup: &Lookup<'_>,
+    options: &GlobalOptions,
+    given: &Circumstances,
+) -> CredentialSource {
+    let hint = |name: &&str| lookup.plain(name).is_some();
+    let aws = options.region.is_some() || AWS_VARIABLES.iter().any(hint);
+    let cloud = deployment(lookup) == Some(Deployment::Aliyun);
+    if given.controller && (cloud || !aws) {
+        return CredentialSource::Controller;
+    }
+    if !aws {
+        nothing_tells(lookup, given);
     }
     CredentialSource::Aws
 }

@@ -9,7 +9,7 @@
 //!
 //! Never looks at a file system.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::OnceLock};
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -17,6 +17,9 @@ use crate::path::RelPath;
 
 /// The characters that make a pattern more than a path.
 const SPECIAL: [char; 5] = ['*', '?', '[', '{', '\\'];
+
+/// Longer patterns are refused: paths are no longer than 1024 bytes, and alternatives can be written as patterns of their own.
+const MAX_PATTERN_BYTES: usize = 4096;
 
 /// A path pattern; see the module for what it means.
 ///
@@ -31,8 +34,9 @@ const SPECIAL: [char; 5] = ['*', '?', '[', '{', '\\'];
 /// ```
 #[derive(Clone)]
 pub struct Glob {
-    text: Arc<str>,
-    matcher: GlobMatcher,
+    glob: globset::Glob,
+    /// Made when it is first used: most patterns are only ever matched as part of a set.
+    matcher: OnceLock<GlobMatcher>,
 }
 
 /// Why a text is no path pattern.
@@ -69,30 +73,32 @@ impl Glob {
             .build()
             .map_err(|error| refused(error.kind().to_string()))?;
         Ok(Self {
-            text: pattern.into(),
-            matcher: glob.compile_matcher(),
+            glob,
+            matcher: OnceLock::new(),
         })
     }
 
     /// The pattern as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.glob.glob()
     }
 
     /// True when the pattern matches the whole of `path`.
     #[must_use]
     pub fn is_match(&self, path: &RelPath) -> bool {
-        self.matcher.is_match(path.as_str())
+        self.matcher
+            .get_or_init(|| self.glob.compile_matcher())
+            .is_match(path.as_str())
     }
 
     /// The one path that the pattern matches, when it has no wildcard.
     #[must_use]
     pub fn literal(&self) -> Option<RelPath> {
-        if self.text.contains(SPECIAL) {
+        if self.as_str().contains(SPECIAL) {
             None
         } else {
-            RelPath::new(&*self.text).ok()
+            RelPath::new(self.as_str()).ok()
         }
     }
 
@@ -105,10 +111,9 @@ impl Glob {
 
     /// The text before the first wildcard: everything it matches starts with it.
     fn literal_prefix(&self) -> &str {
-        self.text
-            .find(SPECIAL)
-            .and_then(|at| self.text.get(..at))
-            .unwrap_or(&self.text)
+        let text = self.as_str();
+        let end = text.find(SPECIAL).unwrap_or(text.len());
+        text.get(..end).unwrap_or_default()
     }
 
     /// False only when no path below `directory` can match. Judged by the text before the first wildcard, so it may be true
@@ -120,7 +125,7 @@ impl Glob {
     }
 
     pub(super) fn compiled(&self) -> &globset::Glob {
-        self.matcher.glob()
+        &self.glob
     }
 }
 
@@ -137,6 +142,9 @@ fn refuse(pattern: &str) -> Option<String> {
             "it ends in `/`; write `{directory}/**` for everything below the directory"
         ));
     }
+    if pattern.len() > MAX_PATTERN_BYTES {
+        return Some(format!("it is longer than {MAX_PATTERN_BYTES} bytes"));
+    }
     if pattern.contains('\0') {
         return Some("it holds a NUL byte".to_owned());
     }
@@ -152,7 +160,7 @@ fn refuse(pattern: &str) -> Option<String> {
 
 impl PartialEq for Glob {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.as_str() == other.as_str()
     }
 }
 
@@ -160,13 +168,13 @@ impl Eq for Glob {}
 
 impl fmt::Debug for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.text, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 

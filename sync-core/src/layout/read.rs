@@ -56,22 +56,17 @@ fn read(context: &Context<'_>, table: &Table) -> Option<ResolvedLayout> {
         context.mistake(fields.place(), "the layout has no `name`");
     }
     let description = fields.text("description").unwrap_or_default().to_owned();
-    let declared = mount_names(&fields);
     let placed = mounts(context, &fields);
     overlaps(context, &placed);
     let merges = merges(context, &fields);
-    let active: BTreeSet<_> = placed
-        .iter()
-        .map(|placed| placed.mount.name.as_str())
-        .collect();
-    let steps = steps::steps(
-        context,
-        &fields,
-        &steps::Names {
-            declared: &declared,
-            active: &active,
-        },
-    );
+    let names = steps::Names {
+        declared: mount_names(&fields),
+        active: placed
+            .iter()
+            .map(|placed| placed.mount.name.as_str())
+            .collect(),
+    };
+    let steps = steps::steps(context, &fields, &names);
     let runtime = runtime::runtime(context, &fields);
     let ready = runtime::ready(context, &fields);
     let reload = runtime::reload(context, &fields);
@@ -79,11 +74,10 @@ fn read(context: &Context<'_>, table: &Table) -> Option<ResolvedLayout> {
         references(context, &placed, &merges, &reload);
     }
     fields.finish();
-    let mounts = placed.into_iter().map(|placed| placed.mount).collect();
     Some(ResolvedLayout {
         name: name?.to_owned(),
         description,
-        mounts,
+        mounts: placed.into_iter().map(|placed| placed.mount).collect(),
         merges,
         steps,
         runtime: runtime?,
@@ -139,22 +133,7 @@ fn mount<'t>(context: &Context<'_>, table: &'t Table) -> Option<Placed<'t>> {
     if when.is_some_and(|role| role != context.variables.role()) {
         return None;
     }
-    let team_prefix = fields
-        .node("team_prefix")
-        .filter(|_| context.variables.get(Variable::Team).is_some());
-    let prefix = fields.filled(if team_prefix.is_some() {
-        "team_prefix"
-    } else {
-        "prefix"
-    });
-    let prefix = prefix.and_then(|text| {
-        let prefix = Prefix::new(&text)
-            .map_err(|error| format!("is \"{text}\", which is no safe prefix: {}", error.reason()));
-        fields.parsed("prefix", prefix)
-    });
-    if fields.node("prefix").is_none() {
-        fields.missing("prefix");
-    }
+    let prefix = prefix(context, &fields);
     let local = fields
         .filled("path")
         .and_then(|text| fields.parsed("path", absolute(&text)));
@@ -178,6 +157,20 @@ fn mount<'t>(context: &Context<'_>, table: &'t Table) -> Option<Placed<'t>> {
         groups: read.groups,
         merged: read.merged,
     })
+}
+
+/// The prefix; that of the team for the members of one.
+fn prefix(context: &Context<'_>, fields: &Fields<'_, '_>) -> Option<Prefix> {
+    let in_team = context.variables.get(Variable::Team).is_some();
+    let for_team = fields.node("team_prefix").filter(|_| in_team);
+    let name = for_team.map_or("prefix", |_| "team_prefix");
+    if fields.node("prefix").is_none() {
+        fields.missing("prefix");
+    }
+    let text = fields.filled(name)?;
+    let prefix = Prefix::new(&text)
+        .map_err(|error| format!("is \"{text}\", which is no safe prefix: {}", error.reason()));
+    fields.parsed(name, prefix)
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {

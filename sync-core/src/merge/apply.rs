@@ -19,6 +19,13 @@ pub struct Merged {
     pub outcome: Outcome,
 }
 
+impl Merged {
+    fn new(text: impl Into<String>, outcome: Outcome) -> Self {
+        let text = text.into();
+        Self { text, outcome }
+    }
+}
+
 impl std::fmt::Debug for Merged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Merged")
@@ -48,42 +55,25 @@ pub fn merge(
 ) -> Result<Merged, MergeError> {
     let (local_text, remote_text) = match (local, remote) {
         (None, None) => return Err(MergeError::Nothing),
-        (Some(local), None) => {
-            return Ok(Merged {
-                text: local.to_owned(),
-                outcome: Outcome::Unchanged,
-            });
-        }
+        (Some(local), None) => return Ok(Merged::new(local, Outcome::Unchanged)),
         (None, Some(remote)) => {
             Document::parse(Side::Remote, remote)?;
-            return Ok(Merged {
-                text: remote.to_owned(),
-                outcome: Outcome::Changed,
-            });
+            return Ok(Merged::new(remote, Outcome::Changed));
         }
         (Some(local), Some(remote)) => (local, remote),
     };
     let local = Document::parse(Side::Local, local_text)?;
     let remote = Document::parse(Side::Remote, remote_text)?;
     let merged = combine(rules, &local, &remote)?;
-    for field in &rules.protect {
-        let has = |root: &Node| root.descend(field.keys()).is_some_and(Node::is_set);
-        if has(&local.root) && !has(&merged) {
-            return Err(MergeError::Protected {
-                field: field.clone(),
-            });
-        }
+    let has = |root: &Node, field: &FieldPath| root.descend(field.keys()).is_some_and(Node::is_set);
+    let lost = |field: &&FieldPath| has(&local.root, field) && !has(&merged, field);
+    if let Some(field) = rules.protect.iter().find(lost).cloned() {
+        return Err(MergeError::Protected { field });
     }
     if merged == local.root {
-        return Ok(Merged {
-            text: local_text.to_owned(),
-            outcome: Outcome::Unchanged,
-        });
+        return Ok(Merged::new(local_text, Outcome::Unchanged));
     }
-    Ok(Merged {
-        text: to_text(&merged),
-        outcome: Outcome::Changed,
-    })
+    Ok(Merged::new(to_text(&merged), Outcome::Changed))
 }
 
 /// One side's document, with its text for positions.
@@ -251,3 +241,6 @@ fn union(local: Option<Vec<&str>>, remote: Option<Vec<&str>>) -> Option<Node> {
         .collect();
     Some(Node::new(Value::List(items)))
 }
+
+#[cfg(test)]
+mod tests;

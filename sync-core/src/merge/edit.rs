@@ -85,3 +85,6 @@ fn from_json(value: &serde_json::Value) -> Node {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -299,3 +299,6 @@ fn is_blank(character: char) -> bool {
 fn is_word_part(character: char) -> bool {
     character.is_alphanumeric() || matches!(character, '$' | '_' | '\u{200c}' | '\u{200d}')
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,15 @@ enum Listings {
     Assumed,
 }
 
+/// What may have changed locally.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dirty {
+    /// Nobody knows: the whole mount is scanned.
+    Everything,
+    /// These paths and what is below them.
+    Paths(Vec<RelPath>),
+}
+
 impl Session {
     pub(super) async fn run_pass(
         &self,
@@ -57,19 +66,23 @@ impl Session {
         Ok(())
     }
 
-    /// Sends what changed at and below `paths` of one mount, without asking the store first. Gives the paths that are to
-    /// be tried again later.
+    /// Sends what changed in one mount, without asking the store first: a changed file costs one write. Gives the paths
+    /// that are to be tried again later.
     pub async fn push_dirty(
         &self,
         mount: &Arc<OpenMount>,
-        paths: Vec<RelPath>,
+        dirty: Dirty,
         progress: &Arc<dyn Progress>,
     ) -> Result<(Report, Vec<RelPath>), super::PassError> {
         let _one_at_a_time = self.passes.lock().await;
         let started = std::time::Instant::now();
         let before = self.store.requests();
+        let dirty_extent = match dirty {
+            Dirty::Everything => Extent::Whole,
+            Dirty::Paths(paths) => extent(paths),
+        };
         let scope = PlanScope {
-            extent: extent(paths),
+            extent: dirty_extent,
             direction: Direction::Push,
             approval: Approval::None,
         };

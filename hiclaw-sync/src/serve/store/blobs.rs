@@ -32,22 +32,39 @@ pub(crate) enum NewContent {
     /// Small enough for the catalogue.
     Inline(Bytes),
     /// In a file of its own, synced.
-    File { blob: NewBlob, length_bytes: u64 },
+    File {
+        blob: NewBlob,
+        length_bytes: u64,
+    },
 }
 
 impl BlobFiles {
     /// Opens the directory and removes every file that no row names.
-    pub(super) fn open(directory: PathBuf, connection: &Connection, catalogue: &Path) -> Result<Arc<Self>, OpenError> {
+    pub(super) fn open(
+        directory: PathBuf,
+        connection: &Connection,
+        catalogue: &Path,
+    ) -> Result<Arc<Self>, OpenError> {
         let io_error = |operation| {
             let path = directory.clone();
-            move |source| OpenError::Io { operation, path, source }
+            move |source| OpenError::Io {
+                operation,
+                path,
+                source,
+            }
         };
-        let (known, highest) = known(connection)
-            .map_err(|source| OpenError::Catalogue { operation: "read", path: catalogue.to_owned(), source })?;
+        let (known, highest) = known(connection).map_err(|source| OpenError::Catalogue {
+            operation: "read",
+            path: catalogue.to_owned(),
+            source,
+        })?;
         let mut next = highest;
         for entry in std::fs::read_dir(&directory).map_err(io_error("list"))? {
             let entry = entry.map_err(io_error("list"))?;
-            let number = entry.file_name().to_str().and_then(|name| i64::from_str_radix(name, 16).ok());
+            let number = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| i64::from_str_radix(name, 16).ok());
             match number {
                 Some(number) => next = next.max(number),
                 // Not ours; left alone.
@@ -58,7 +75,11 @@ impl BlobFiles {
             }
         }
         let handle = File::open(&directory).map_err(io_error("open"))?;
-        Ok(Arc::new(Self { directory, handle, next: AtomicI64::new(next + 1) }))
+        Ok(Arc::new(Self {
+            directory,
+            handle,
+            next: AtomicI64::new(next + 1),
+        }))
     }
 
     /// A number that no blob and no content has had.
@@ -75,8 +96,19 @@ impl BlobFiles {
         let id = self.number();
         let path = self.path(id);
         let file = File::options().write(true).create_new(true).open(&path);
-        let file = file.map_err(|source| StoreError::Blob { operation: "create", path: path.clone(), source })?;
-        Ok((NewBlob { id, path, fate: Fate::Discarded }, file))
+        let file = file.map_err(|source| StoreError::Blob {
+            operation: "create",
+            path: path.clone(),
+            source,
+        })?;
+        Ok((
+            NewBlob {
+                id,
+                path,
+                fate: Fate::Discarded,
+            },
+            file,
+        ))
     }
 
     /// Makes the names of all files created so far durable.
@@ -94,7 +126,9 @@ fn known(connection: &Connection) -> rusqlite::Result<(HashSet<i64>, i64)> {
         |row| row.get(0),
     )?;
     let mut statement = connection.prepare("SELECT id FROM blob WHERE data IS NULL")?;
-    let known = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let known = statement
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
     Ok((known, highest))
 }
 

@@ -35,12 +35,16 @@ struct End {
 
 impl Graveyard {
     pub(super) fn new() -> Self {
-        Self { current: Mutex::new(Arc::new(Epoch::default())) }
+        Self {
+            current: Mutex::new(Arc::new(Epoch::default())),
+        }
     }
 
     pub(super) fn visit(&self) -> Visit {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        Visit { _epoch: Arc::clone(&current) }
+        Visit {
+            _epoch: Arc::clone(&current),
+        }
     }
 
     /// Takes files that no row names any more. The transaction that removed the rows must be committed.
@@ -80,7 +84,9 @@ fn remove(files: &mut Vec<PathBuf>) {
         match std::fs::remove_file(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove a file that is no longer needed"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot remove a file that is no longer needed")
+            }
         }
     }
 }
@@ -104,7 +110,10 @@ mod tests {
         let late = graveyard.visit();
         graveyard.bury(vec![second.clone()]);
         drop(late);
-        assert!(first.exists() && second.exists(), "the early reader may have seen both");
+        assert!(
+            first.exists() && second.exists(),
+            "the early reader may have seen both"
+        );
         drop(early);
         assert!(!first.exists() && !second.exists());
     }

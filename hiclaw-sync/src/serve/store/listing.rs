@@ -35,7 +35,12 @@ pub(crate) struct Page {
 /// One line of a listing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
-    Object { key: String, size_bytes: u64, etag: String, modified: i64 },
+    Object {
+        key: String,
+        size_bytes: u64,
+        etag: String,
+        modified: i64,
+    },
     CommonPrefix(String),
 }
 
@@ -66,7 +71,10 @@ pub(crate) fn list(connection: &Connection, request: &ListRequest) -> Result<Pag
 fn walk(connection: &Connection, bucket: i64, request: &ListRequest) -> rusqlite::Result<Page> {
     let mut entries: Vec<Entry> = Vec::new();
     if request.limit == 0 {
-        return Ok(Page { entries, next: None });
+        return Ok(Page {
+            entries,
+            next: None,
+        });
     }
     let mut statement = connection.prepare_cached(
         "SELECT key, size, etag, modified FROM object WHERE bucket = ?1 AND key >= ?2 AND key < ?3 ORDER BY key",
@@ -77,7 +85,10 @@ fn walk(connection: &Connection, bucket: i64, request: &ListRequest) -> rusqlite
         let mut rows = statement.query((bucket, &from, &end))?;
         while let Some(row) = rows.next()? {
             if entries.len() >= request.limit {
-                return Ok(Page { next: entries.last().map(Entry::successor), entries });
+                return Ok(Page {
+                    next: entries.last().map(Entry::successor),
+                    entries,
+                });
             }
             let key = key_of(row)?;
             if let Some(group) = group(request, &key) {
@@ -86,15 +97,24 @@ fn walk(connection: &Connection, bucket: i64, request: &ListRequest) -> rusqlite
                 entries.push(entry);
                 continue 'seek;
             }
-            entries.push(Entry::Object { key, size_bytes: unsigned(row, 1)?, etag: row.get(2)?, modified: row.get(3)? });
+            entries.push(Entry::Object {
+                key,
+                size_bytes: unsigned(row, 1)?,
+                etag: row.get(2)?,
+                modified: row.get(3)?,
+            });
         }
-        return Ok(Page { entries, next: None });
+        return Ok(Page {
+            entries,
+            next: None,
+        });
     }
 }
 
 fn key_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
-    String::from_utf8(row.get(0)?)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error)))
+    String::from_utf8(row.get(0)?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+    })
 }
 
 /// The common prefix that `key` is listed under, if any.
@@ -112,7 +132,9 @@ fn start(request: &ListRequest) -> Vec<u8> {
     let marker = match (&request.resume, &request.after) {
         (Some(resume), _) => resume.clone(),
         // A marker within a group is behind the group's common prefix in order, so the whole group is done.
-        (None, Some(after)) => group(request, after).map_or_else(|| just_after(after), behind_all_of),
+        (None, Some(after)) => {
+            group(request, after).map_or_else(|| just_after(after), behind_all_of)
+        }
         (None, None) => Vec::new(),
     };
     marker.max(request.prefix.clone().into_bytes())

@@ -63,21 +63,33 @@ pub(crate) fn bucket_id(connection: &Connection, name: &str) -> Result<i64, Stor
     };
     look()
         .map_err(StoreError::catalogue("look up a bucket"))?
-        .ok_or_else(|| StoreError::NoSuchBucket { bucket: name.to_owned() })
+        .ok_or_else(|| StoreError::NoSuchBucket {
+            bucket: name.to_owned(),
+        })
 }
 
 /// All buckets by name.
 pub(crate) fn buckets(connection: &Connection) -> Result<Vec<BucketRow>, StoreError> {
     let look = || {
-        let mut statement = connection.prepare_cached("SELECT name, created FROM bucket ORDER BY name")?;
-        let rows = statement.query_map([], |row| Ok(BucketRow { name: row.get(0)?, created: row.get(1)? }))?;
-        rows.collect()
+        let mut statement =
+            connection.prepare_cached("SELECT name, created FROM bucket ORDER BY name")?;
+        let rows = statement.query_map([], |row| {
+            Ok(BucketRow {
+                name: row.get(0)?,
+                created: row.get(1)?,
+            })
+        })?;
+        rows.collect::<rusqlite::Result<Vec<_>>>()
     };
     look().map_err(StoreError::catalogue("list buckets"))
 }
 
 /// An object, if it is there.
-pub(crate) fn object(connection: &Connection, bucket: i64, key: &str) -> Result<Option<ObjectRow>, StoreError> {
+pub(crate) fn object(
+    connection: &Connection,
+    bucket: i64,
+    key: &str,
+) -> Result<Option<ObjectRow>, StoreError> {
     let look = || {
         let mut statement = connection.prepare_cached(
             "SELECT content, size, etag, modified, details FROM object WHERE bucket = ?1 AND key = ?2",
@@ -109,9 +121,13 @@ pub(crate) fn segments(connection: &Connection, content: i64) -> Result<Vec<Segm
                 Some(data) => SegmentSource::Inline(data.into()),
                 None => SegmentSource::File(row.get(0)?),
             };
-            Ok(Segment { source, start: unsigned(row, 1)?, length_bytes: unsigned(row, 2)? })
+            Ok(Segment {
+                source,
+                start: unsigned(row, 1)?,
+                length_bytes: unsigned(row, 2)?,
+            })
         })?;
-        rows.collect()
+        rows.collect::<rusqlite::Result<Vec<_>>>()
     };
     look().map_err(StoreError::catalogue("look up content"))
 }

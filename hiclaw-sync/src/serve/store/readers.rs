@@ -21,7 +21,10 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path: Arc::new(path), idle: Arc::new(Mutex::new(Vec::new())) }
+        Self {
+            path: Arc::new(path),
+            idle: Arc::new(Mutex::new(Vec::new())),
+        }
     }
 
     pub(super) async fn run<T: Send + 'static>(
@@ -33,11 +36,17 @@ impl Readers {
             let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = match taken {
                 Some(connection) => connection,
-                None => schema::open_reader(&path).map_err(StoreError::catalogue("open a reader"))?,
+                None => {
+                    schema::open_reader(&path).map_err(StoreError::catalogue("open a reader"))?
+                }
             };
-            let transaction = connection.transaction().map_err(StoreError::catalogue("begin to read"))?;
+            let transaction = connection
+                .transaction()
+                .map_err(StoreError::catalogue("begin to read"))?;
             let result = work(&transaction);
-            transaction.finish().map_err(StoreError::catalogue("end reading"))?;
+            transaction
+                .finish()
+                .map_err(StoreError::catalogue("end reading"))?;
             let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < KEPT {
                 idle.push(connection);

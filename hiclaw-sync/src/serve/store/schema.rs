@@ -67,10 +67,18 @@ CREATE TABLE part (
 
 /// Opens the writer's connection, creating the tables if the file is new.
 pub(super) fn open(data: &Path, path: &Path) -> Result<Connection, OpenError> {
-    let failed = |operation| move |source| OpenError::Catalogue { operation, path: path.to_owned(), source };
+    let failed = |operation| {
+        move |source| OpenError::Catalogue {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    };
     let connection = Connection::open(path).map_err(failed("open"))?;
     // The page size has to be set before the first page is written; bigger pages suit the small blobs kept in the tables.
-    connection.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL;").map_err(failed("set up"))?;
+    connection
+        .execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL;")
+        .map_err(failed("set up"))?;
     connection
         .execute_batch(
             "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -32768;
@@ -78,14 +86,25 @@ pub(super) fn open(data: &Path, path: &Path) -> Result<Connection, OpenError> {
         )
         .map_err(failed("set up"))?;
     connection.set_prepared_statement_cache_capacity(64);
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed("read"))?;
+    let found: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(failed("read"))?;
     match found {
         FORMAT => {}
         0 => {
-            let script = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT;");
-            connection.execute_batch(&script).map_err(failed("create"))?;
+            let script =
+                format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT;");
+            connection
+                .execute_batch(&script)
+                .map_err(failed("create"))?;
         }
-        other => return Err(OpenError::TooNew { path: data.to_owned(), found: other, known: FORMAT }),
+        other => {
+            return Err(OpenError::TooNew {
+                path: data.to_owned(),
+                found: other,
+                known: FORMAT,
+            });
+        }
     }
     Ok(connection)
 }
@@ -95,7 +114,9 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(10))?;
-    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -8192; PRAGMA mmap_size = 268435456;")?;
+    connection.execute_batch(
+        "PRAGMA query_only = ON; PRAGMA cache_size = -8192; PRAGMA mmap_size = 268435456;",
+    )?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }

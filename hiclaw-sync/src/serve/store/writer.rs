@@ -34,11 +34,24 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, blobs: Arc<BlobFiles>, graveyard: Arc<Graveyard>) -> io::Result<Self> {
+    pub(super) fn start(
+        connection: Connection,
+        blobs: Arc<BlobFiles>,
+        graveyard: Arc<Graveyard>,
+    ) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
-        let worker = Worker { connection, blobs, graveyard };
-        let thread = std::thread::Builder::new().name("catalogue".to_owned()).spawn(move || worker.run(&queue))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        let worker = Worker {
+            connection,
+            blobs,
+            graveyard,
+        };
+        let thread = std::thread::Builder::new()
+            .name("catalogue".to_owned())
+            .spawn(move || worker.run(&queue))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
     }
 
     pub(super) async fn submit<T: Send + 'static>(
@@ -59,7 +72,11 @@ impl Writer {
                 }
             })
         });
-        self.jobs.as_ref().ok_or(StoreError::Closed)?.send(job).map_err(|_| StoreError::Closed)?;
+        self.jobs
+            .as_ref()
+            .ok_or(StoreError::Closed)?
+            .send(job)
+            .map_err(|_| StoreError::Closed)?;
         receiver.await.map_err(|_| StoreError::Closed)?
     }
 }
@@ -99,8 +116,13 @@ fn in_savepoint<T>(
 }
 
 fn execute(connection: &Connection, statement: &'static str) -> Result<(), StoreError> {
-    let mut prepared = connection.prepare_cached(statement).map_err(StoreError::catalogue(statement))?;
-    prepared.execute([]).map(|_| ()).map_err(StoreError::catalogue(statement))
+    let mut prepared = connection
+        .prepare_cached(statement)
+        .map_err(StoreError::catalogue(statement))?;
+    prepared
+        .execute([])
+        .map(|_| ())
+        .map_err(StoreError::catalogue(statement))
 }
 
 struct Worker {
@@ -130,7 +152,10 @@ impl Worker {
         let fate = match result {
             Ok(()) => Fate::Durable,
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a transaction was lost");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a transaction was lost"
+                );
                 self.roll_back();
                 Fate::Lost
             }
@@ -144,8 +169,18 @@ impl Worker {
     /// The names of new files reach the disk before the rows that need them.
     fn commit(&self, effects: &Effects) -> Result<(), StoreError> {
         if effects.has_files() {
-            let path = || self.blobs.path(0).parent().map(ToOwned::to_owned).unwrap_or_default();
-            self.blobs.sync().map_err(|source| StoreError::Blob { operation: "sync", path: path(), source })?;
+            let path = || {
+                self.blobs
+                    .path(0)
+                    .parent()
+                    .map(ToOwned::to_owned)
+                    .unwrap_or_default()
+            };
+            self.blobs.sync().map_err(|source| StoreError::Blob {
+                operation: "sync",
+                path: path(),
+                source,
+            })?;
         }
         execute(&self.connection, "COMMIT")
     }
@@ -163,8 +198,17 @@ impl Worker {
     fn settle(&self, effects: Effects, fate: Fate) {
         effects.new_blobs.into_iter().for_each(super::NewBlob::keep);
         if fate == Fate::Durable {
-            self.graveyard.bury(effects.dropped_blobs.into_iter().map(|blob| self.blobs.path(blob)).collect());
-            effects.changes.iter().for_each(super::edit::Change::announce);
+            self.graveyard.bury(
+                effects
+                    .dropped_blobs
+                    .into_iter()
+                    .map(|blob| self.blobs.path(blob))
+                    .collect(),
+            );
+            effects
+                .changes
+                .iter()
+                .for_each(super::edit::Change::announce);
         }
     }
 }

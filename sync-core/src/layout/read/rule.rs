@@ -13,6 +13,15 @@ use crate::{
     report::Side,
 };
 
+const MODES: [SyncMode; 5] = [
+    SyncMode::Both,
+    SyncMode::Pull,
+    SyncMode::Push,
+    SyncMode::Merge,
+    SyncMode::None,
+];
+const WAYS: [Deletes; 4] = [Deletes::Both, Deletes::Pull, Deletes::Push, Deletes::None];
+
 /// The rules of a mount, and what they refer to.
 #[derive(Default)]
 pub(super) struct Read<'t> {
@@ -50,20 +59,11 @@ fn rule(context: &Context<'_>, table: &Table) -> Rule {
     if fields.node("paths").is_none() {
         context.mistake(fields.place(), "[[mount.rule]] has no `paths`");
     } else if fields.lacks_items("paths") {
-        context.mistake(
-            fields.place(),
-            "`paths` of a rule is empty: it would never match",
-        );
+        let message = "`paths` of a rule is empty: it would never match";
+        context.mistake(fields.place(), message);
     }
-    let modes = [
-        SyncMode::Both,
-        SyncMode::Pull,
-        SyncMode::Push,
-        SyncMode::Merge,
-        SyncMode::None,
-    ];
     let sync = fields
-        .choice("sync", &modes.map(|mode| (mode.name(), mode)))
+        .choice("sync", &MODES.map(|mode| (mode.name(), mode)))
         .unwrap_or(SyncMode::Both);
     let mut rule = Rule::new(paths, sync);
     if let Some(side) = fields.choice(
@@ -72,8 +72,7 @@ fn rule(context: &Context<'_>, table: &Table) -> Rule {
     ) {
         rule.prefer = side;
     }
-    let ways = [Deletes::Both, Deletes::Pull, Deletes::Push, Deletes::None];
-    if let Some(deletes) = fields.choice("deletes", &ways.map(|way| (way.name(), way))) {
+    if let Some(deletes) = fields.choice("deletes", &WAYS.map(|way| (way.name(), way))) {
         rule.deletes = deletes;
     }
     rule.group = fields.text("group").map(str::to_owned);
@@ -90,43 +89,35 @@ fn rule(context: &Context<'_>, table: &Table) -> Rule {
 fn contradictions(context: &Context<'_>, fields: &Fields<'_, '_>, rule: &Rule) {
     let place = |name: &'static str| fields.node(name).map_or(fields.place(), |node| &node.place);
     let sync = rule.sync.name();
-    if !rule.sync.has_sides() {
-        for name in ["prefer", "deletes"] {
-            if fields.node(name).is_some() {
-                context.mistake(
-                    place(name),
-                    format!("`{name}` has no meaning with `sync = \"{sync}\"`"),
-                );
-            }
-        }
-    } else if (rule.deletes.pushes() && !rule.sync.pushes())
-        || (rule.deletes.pulls() && !rule.sync.pulls())
+    let meaningless: &[&'static str] = match rule.sync {
+        SyncMode::Both | SyncMode::Pull | SyncMode::Push => &[],
+        SyncMode::Merge => &["prefer", "deletes"],
+        SyncMode::None => &["prefer", "deletes", "group", "executable"],
+    };
+    for name in meaningless
+        .iter()
+        .filter(|name| fields.node(name).is_some())
     {
+        let message = format!("`{name}` has no meaning with `sync = \"{sync}\"`");
+        context.mistake(place(name), message);
+    }
+    let one_way = (rule.deletes.pushes() && !rule.sync.pushes())
+        || (rule.deletes.pulls() && !rule.sync.pulls());
+    if one_way && meaningless.is_empty() {
         let deletes = rule.deletes.name();
         let message = format!(
             "with `sync = \"{sync}\"`, `deletes` must be \"{sync}\" or \"none\", not \"{deletes}\""
         );
         context.mistake(place("deletes"), message);
     }
-    let literal = rule.paths.len() == 1 && rule.paths.iter().all(|glob| glob.literal().is_some());
-    if rule.legacy_key.is_some() && !(literal && rule.sync.pulls()) {
+    let wild = rule.paths.iter().find(|glob| glob.literal().is_none());
+    if rule.legacy_key.is_some() && (rule.paths.len() != 1 || wild.is_some() || !rule.sync.pulls())
+    {
         let message = "`legacy_key` needs a rule with one path without wildcards that is pulled";
         context.mistake(place("legacy_key"), message);
     }
-    if rule.sync == SyncMode::Merge
-        && let Some(glob) = rule.paths.iter().find(|glob| glob.literal().is_none())
-    {
-        context.mistake(
-            place("paths"),
-            format!("`{glob}` has a wildcard; paths to be merged are named one by one"),
-        );
-    }
-    if rule.sync == SyncMode::None
-        && (rule.group.is_some() || rule.executable == Executable::Always)
-    {
-        context.mistake(
-            fields.place(),
-            "`group` and `executable` have no meaning with `sync = \"none\"`",
-        );
+    if let Some(glob) = wild.filter(|_| rule.sync == SyncMode::Merge) {
+        let message = format!("`{glob}` has a wildcard; paths to be merged are named one by one");
+        context.mistake(place("paths"), message);
     }
 }

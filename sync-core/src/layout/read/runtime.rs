@@ -169,45 +169,52 @@ fn reload_group(context: &Context<'_>, table: &Table) -> Option<Reload> {
         ("restart", Kind::Restart),
     ];
     let kind = fields.choice("action", &kinds);
+    if fields.node("action").is_none() {
+        needs(context, &fields, "action");
+    }
     let validate = fields.command("validate");
-    let needs = |name: &str| {
-        if table.get(name).is_none() {
-            context.mistake(
-                fields.place(),
-                format!("this [reload] action needs `{name}`"),
-            );
-        }
-    };
-    let action = match kind {
-        None => {
-            needs("action");
-            return None;
-        }
-        Some(Kind::Watched) => Some(ReloadAction::Watched),
-        Some(Kind::Restart) => Some(ReloadAction::Restart),
-        Some(Kind::Signal) => {
-            needs("signal");
-            fields
-                .choice("signal", &SIGNALS.map(|signal| (signal.name(), signal)))
-                .map(ReloadAction::Signal)
-        }
-        Some(Kind::Http) => {
-            needs("url");
-            let method = fields.text("method").unwrap_or("POST").to_ascii_uppercase();
-            fields
-                .filled("url")
-                .map(|url| ReloadAction::Http { method, url })
-        }
-        Some(Kind::Exec) => {
-            needs("command");
-            fields
-                .command("command")
-                .map(|command| ReloadAction::Exec { command })
-        }
-    };
-    fields.finish();
+    let action = kind.and_then(|kind| reload_action(context, &fields, kind));
+    if kind.is_some() {
+        fields.finish();
+    }
     Some(Reload {
         action: action?,
         validate,
     })
+}
+
+fn reload_action(
+    context: &Context<'_>,
+    fields: &Fields<'_, '_>,
+    kind: Kind,
+) -> Option<ReloadAction> {
+    let required = |name: &'static str| {
+        if fields.node(name).is_none() {
+            needs(context, fields, name);
+        }
+        name
+    };
+    match kind {
+        Kind::Watched => Some(ReloadAction::Watched),
+        Kind::Restart => Some(ReloadAction::Restart),
+        Kind::Signal => {
+            let signals = SIGNALS.map(|signal| (signal.name(), signal));
+            let signal = fields.choice(required("signal"), &signals)?;
+            Some(ReloadAction::Signal(signal))
+        }
+        Kind::Http => {
+            let method = fields.text("method").unwrap_or("POST").to_ascii_uppercase();
+            let url = fields.filled(required("url"))?;
+            Some(ReloadAction::Http { method, url })
+        }
+        Kind::Exec => {
+            let command = fields.command(required("command"))?;
+            Some(ReloadAction::Exec { command })
+        }
+    }
+}
+
+fn needs(context: &Context<'_>, fields: &Fields<'_, '_>, name: &str) {
+    let message = format!("this [reload] action needs `{name}`");
+    context.mistake(fields.place(), message);
 }

@@ -21,9 +21,9 @@ const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// The mounts of the layout.
 pub(super) struct Names<'n> {
     /// All of them.
-    pub(super) declared: &'n BTreeSet<&'n str>,
+    pub(super) declared: BTreeSet<&'n str>,
     /// Those that this worker has.
-    pub(super) active: &'n BTreeSet<&'n str>,
+    pub(super) active: BTreeSet<&'n str>,
 }
 
 /// Reads the steps, in order; those that are wrong or have nothing to do for this worker are left out.

@@ -103,147 +103,150 @@ stop_grace = "20"
     }
 }
 
+/// What is added to the small layout, and what the one mistake then says.
+const MISTAKES: &[(&str, &str)] = &[
+    (
+        "[[mount]]\nname = \"m\"\nprefix = \"q/\"\npath = \"/q\"",
+        "there are two mounts `m`",
+    ),
+    (
+        "[[mount]]\nname = \"n\"\nprefix = \"../q\"\npath = \"/q\"",
+        "`prefix` is \"../q\", which is no safe prefix: it has a component",
+    ),
+    (
+        "[[mount]]\nname = \"n\"\nprefix = \"q\"\npath = \"/m/inner\"",
+        "the directory of mount `n` lies in that of mount `m`",
+    ),
+    (
+        "[[mount]]\nname = \"n\"\nprefix = \"q\"\npath = \"/m\"",
+        "the directory of mount `n` lies in that of mount `m`",
+    ),
+    (
+        "[[mount]]\nname = \"n\"\nprefix = \"q\"\npath = \"/a/../m\"",
+        "not an absolute path without `..`",
+    ),
+    (
+        "[[mount]]\nname = \"n\"\nprefix = \"q\"\npath = \"/q\"\nwhen = \"leader\"",
+        "`when` is \"leader\"; it must be one of `team-leader`",
+    ),
+    (
+        "[[mount]]\nname = \"n\"\nprefix = 5\npath = \"/q\"",
+        "`prefix` must be a text, not a number",
+    ),
+    (
+        "[[mount.rule]]\nsync = \"pull\"",
+        "[[mount.rule]] has no `paths`",
+    ),
+    (
+        "[[merge]]\npath = \"x\"\nfields = [{ field = \"a..b\", take = \"remote\" }]",
+        "`a..b` names no field",
+    ),
+    (
+        "[[merge]]\npath = \"x\"\nfields = [{ field = \"a\", take = \"theirs\" }]",
+        "`take` is \"theirs\"; it must be one of `remote`",
+    ),
+    (
+        "[[merge]]\npath = \"x\"\nfields = [{ field = \"a\" }]",
+        "a row of `fields` has no `take`",
+    ),
+    ("[[merge]]\nfields = []", "[[merge]] has no `path`"),
+    (
+        "[[merge]]\npath = \"x\"\n[[merge]]\npath = \"x\"",
+        "there are two [[merge]] for `x`",
+    ),
+    (
+        "[[step]]\nmounts = [\"m\"]",
+        "[[step]] has no `do`; it is one of `timezone`",
+    ),
+    ("[[step]]\ndo = \"pull\"", "step `pull` has no `mounts`"),
+    (
+        "[[step]]\ndo = \"pull\"\nmounts = [\"n\"]",
+        "there is no mount `n`; there are `m`",
+    ),
+    (
+        "[[step]]\ndo = \"pull\"\nmounts = [\"m\"]\nretries = -1",
+        "`retries` is out of range",
+    ),
+    (
+        "[[step]]\ndo = \"pull\"\nmounts = [\"m\"]\nretries = \"6\"",
+        "`retries` must be a number, not a text",
+    ),
+    (
+        "[[step]]\ndo = \"pull\"\nmounts = [\"m\"]\noptional = \"yes\"",
+        "`optional` must be `true` or `false`, not a text",
+    ),
+    (
+        "[[step]]\ndo = \"pull\"\nmounts = \"m\"",
+        "`mounts` must be a list, not a text",
+    ),
+    (
+        "[[step]]\ndo = \"pull\"\nmounts = [5]",
+        "every item of `mounts` must be a text, not a number",
+    ),
+    (
+        "[[step]]\ndo = \"link\"\nat = \"../x\"\nto = \"y\"",
+        "`at` must be a path in the workspace: it has a component `.` or `..`",
+    ),
+    (
+        "[[step]]\ndo = \"link\"\nat = \"x\"",
+        "step `link` has no `to`",
+    ),
+    (
+        "[[step]]\ndo = \"mirror\"\nwhen = \"now\"",
+        "this step has no field `when`; it takes `do`",
+    ),
+    (
+        "[[step]]\ndo = \"delete\"\npaths = []",
+        "step `delete` has no `paths`",
+    ),
+    ("[[step]]\ndo = \"run\"", "step `run` has no `command`"),
+    (
+        "[[step]]\ndo = \"copy-skills\"\nfrom = [\"skills\"]\nto = \"s\"",
+        "`from` is \"skills\", not an absolute path",
+    ),
+    (
+        "[ready]\ninterval = \"1s\"",
+        "[ready] needs `command`, `http` or `file`",
+    ),
+    (
+        "[ready]\nfile = \"x\"",
+        "[ready] with `file` needs `contains`",
+    ),
+    (
+        "[ready]\nhttp = \"http://x\"\nstatus = 70000",
+        "`status` is out of range",
+    ),
+    (
+        "[reload.config]\naction = \"signal\"",
+        "this [reload] action needs `signal`",
+    ),
+    (
+        "[reload.config]\naction = \"signal\"\nsignal = \"SIGKILL\"",
+        "`signal` is \"SIGKILL\"; it must be one of `SIGHUP`",
+    ),
+    (
+        "[reload.config]\naction = \"watched\"\nurl = \"x\"",
+        "[reload] has no field `url`",
+    ),
+    ("[reload.config]\n", "this [reload] action needs `action`"),
+    (
+        "[reload]\nconfig = \"watched\"",
+        "`config` must be a table: write [reload.config]",
+    ),
+    (
+        "[runtime.env]\nPORT = 5",
+        "`PORT` must be a text, not a number",
+    ),
+    ("[runtime.env]\nA = \"{nope}\"", "unknown variable `{nope}`"),
+    (
+        "[runtime.env]\n\"A=B\" = \"x\"",
+        "is no name of an environment variable",
+    ),
+];
+
 #[test]
 fn each_mistake_has_its_message() {
-    for (text, expected) in [
-        (
-            "[[mount]]\nname = \"m\"\nprefix = \"q/\"\npath = \"/q\"",
-            "there are two mounts `m`",
-        ),
-        (
-            "[[mount]]\nname = \"n\"\nprefix = \"../q\"\npath = \"/q\"",
-            "`prefix` is \"../q\", which is no safe prefix: it has a component",
-        ),
-        (
-            "[[mount]]\nname = \"n\"\nprefix = \"q\"\npath = \"/m/inner\"",
-            "the directory of mount `n` lies in that of mount `m`",
-        ),
-        (
-            "[[mount]]\nname = \"n\"\nprefix = \"q\"\npath = \"/m\"",
-            "the directory of mount `n` lies in that of mount `m`",
-        ),
-        (
-            "[[mount]]\nname = \"n\"\nprefix = \"q\"\npath = \"/a/../m\"",
-            "not an absolute path without `..`",
-        ),
-        (
-            "[[mount]]\nname = \"n\"\nprefix = \"q\"\npath = \"/q\"\nwhen = \"leader\"",
-            "`when` is \"leader\"; it must be one of `team-leader`",
-        ),
-        (
-            "[[mount]]\nname = \"n\"\nprefix = 5\npath = \"/q\"",
-            "`prefix` must be a text, not a number",
-        ),
-        (
-            "[[mount.rule]]\nsync = \"pull\"",
-            "[[mount.rule]] has no `paths`",
-        ),
-        (
-            "[[merge]]\npath = \"x\"\nfields = [{ field = \"a..b\", take = \"remote\" }]",
-            "`a..b` names no field",
-        ),
-        (
-            "[[merge]]\npath = \"x\"\nfields = [{ field = \"a\", take = \"theirs\" }]",
-            "`take` is \"theirs\"; it must be one of `remote`",
-        ),
-        (
-            "[[merge]]\npath = \"x\"\nfields = [{ field = \"a\" }]",
-            "a row of `fields` has no `take`",
-        ),
-        ("[[merge]]\nfields = []", "[[merge]] has no `path`"),
-        (
-            "[[merge]]\npath = \"x\"\n[[merge]]\npath = \"x\"",
-            "there are two [[merge]] for `x`",
-        ),
-        (
-            "[[step]]\nmounts = [\"m\"]",
-            "[[step]] has no `do`; it is one of `timezone`",
-        ),
-        ("[[step]]\ndo = \"pull\"", "step `pull` has no `mounts`"),
-        (
-            "[[step]]\ndo = \"pull\"\nmounts = [\"n\"]",
-            "there is no mount `n`; there are `m`",
-        ),
-        (
-            "[[step]]\ndo = \"pull\"\nmounts = [\"m\"]\nretries = -1",
-            "`retries` is out of range",
-        ),
-        (
-            "[[step]]\ndo = \"pull\"\nmounts = [\"m\"]\nretries = \"6\"",
-            "`retries` must be a number, not a text",
-        ),
-        (
-            "[[step]]\ndo = \"pull\"\nmounts = [\"m\"]\noptional = \"yes\"",
-            "`optional` must be `true` or `false`, not a text",
-        ),
-        (
-            "[[step]]\ndo = \"pull\"\nmounts = \"m\"",
-            "`mounts` must be a list, not a text",
-        ),
-        (
-            "[[step]]\ndo = \"pull\"\nmounts = [5]",
-            "every item of `mounts` must be a text, not a number",
-        ),
-        (
-            "[[step]]\ndo = \"link\"\nat = \"../x\"\nto = \"y\"",
-            "`at` must be a path in the workspace: it has a component `.` or `..`",
-        ),
-        (
-            "[[step]]\ndo = \"link\"\nat = \"x\"",
-            "step `link` has no `to`",
-        ),
-        (
-            "[[step]]\ndo = \"mirror\"\nwhen = \"now\"",
-            "this step has no field `when`; it takes `do`",
-        ),
-        (
-            "[[step]]\ndo = \"delete\"\npaths = []",
-            "step `delete` has no `paths`",
-        ),
-        ("[[step]]\ndo = \"run\"", "step `run` has no `command`"),
-        (
-            "[[step]]\ndo = \"copy-skills\"\nfrom = [\"skills\"]\nto = \"s\"",
-            "`from` is \"skills\", not an absolute path",
-        ),
-        (
-            "[ready]\ninterval = \"1s\"",
-            "[ready] needs `command`, `http` or `file`",
-        ),
-        (
-            "[ready]\nfile = \"x\"",
-            "[ready] with `file` needs `contains`",
-        ),
-        (
-            "[ready]\nhttp = \"http://x\"\nstatus = 70000",
-            "`status` is out of range",
-        ),
-        (
-            "[reload.config]\naction = \"signal\"",
-            "this [reload] action needs `signal`",
-        ),
-        (
-            "[reload.config]\naction = \"signal\"\nsignal = \"SIGKILL\"",
-            "`signal` is \"SIGKILL\"; it must be one of `SIGHUP`",
-        ),
-        (
-            "[reload.config]\naction = \"watched\"\nurl = \"x\"",
-            "[reload] has no field `url`",
-        ),
-        ("[reload.config]\n", "this [reload] action needs `action`"),
-        (
-            "[reload]\nconfig = \"watched\"",
-            "`config` must be a table: write [reload.config]",
-        ),
-        (
-            "[runtime.env]\nPORT = 5",
-            "`PORT` must be a text, not a number",
-        ),
-        ("[runtime.env]\nA = \"{nope}\"", "unknown variable `{nope}`"),
-        (
-            "[runtime.env]\n\"A=B\" = \"x\"",
-            "is no name of an environment variable",
-        ),
-    ] {
+    for (text, expected) in MISTAKES {
         let found = added(text);
         assert!(
             found.len() == 1 && found[0].contains(expected),
@@ -269,7 +272,7 @@ fn fields_of_a_rule_that_contradict_each_other_are_told() {
         ),
         (
             "sync = \"none\"\nexecutable = true",
-            "`group` and `executable` have no meaning with `sync = \"none\"`",
+            "`executable` has no meaning with `sync = \"none\"`",
         ),
         (
             "sync = \"push\"\nlegacy_key = \"old\"",

@@ -8,7 +8,10 @@ fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
 }
 
-fn rules(own: &[(&[&str], SyncMode)]) -> Rules {
+/// Patterns of a rule, and its mode.
+type Own<'a> = (&'a [&'a str], SyncMode);
+
+fn rules(own: &[Own<'_>]) -> Rules {
     Rules::new(
         own.iter()
             .map(|(paths, sync)| Rule::new(globs(paths).unwrap(), *sync))
@@ -90,7 +93,7 @@ fn no_layout_can_claim_the_engines_own_paths() {
 #[test]
 fn conflict_copies_are_pushed_wherever_the_mount_pushes_at_all() {
     let copy = path(".sync-conflicts/SOUL.md.20261121T040000Z.local");
-    let cases: [(&[(&[&str], SyncMode)], SyncMode); 5] = [
+    let cases: [(&[Own], SyncMode); 5] = [
         (&[], SyncMode::Both),
         (&[(&["x"], SyncMode::Pull)], SyncMode::Both),
         (

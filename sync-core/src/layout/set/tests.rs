@@ -210,7 +210,7 @@ fn tasks_are_pushed_back_but_what_others_own_is_not() {
         ("knowledge/k.md", SyncMode::Pull, Deletes::Pull),
         ("other/x", SyncMode::Pull, Deletes::Pull),
         ("tasks/7/.keep", SyncMode::None, Deletes::None),
-        ("tasks/7/x.lock", SyncMode::None, Deletes::None),
+        ("tasks/7/uv.lock", SyncMode::Both, Deletes::Pull),
     ] {
         let rule = rule(&layout, "shared", text);
         assert_eq!((rule.sync, rule.deletes), (sync, deletes), "{text}");

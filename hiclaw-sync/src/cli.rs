@@ -1,0 +1,183 @@
+//! The command line of `hiclaw-sync`.
+//!
+//! Owns names, help texts and examples. Never does anything.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::settings::GlobalOptions;
+
+/// Keeps an agent's files and its bucket prefix the same
+///
+/// Without a command: `pull`. Inside a worker's container the resident engine does the work and reports back; elsewhere
+/// the command does it itself. Exit codes: 0 done, 1 failed, 2 usage, 3 done with problems, 4 deletes held, 75 store
+/// unreachable.
+#[derive(Debug, Parser)]
+#[command(name = "hiclaw-sync", version, after_long_help = EXAMPLES)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  hiclaw-sync                              bring everything up to date from the bucket
+  hiclaw-sync push notes/                  send what changed below notes/
+  hiclaw-sync plan                         what a pass both ways would do, and why
+  hiclaw-sync --json pull | jq .problems   for scripts
+  hiclaw-sync serve --data /tmp/s3 --bucket hiclaw-storage
+                                           an S3 store on this machine";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring files up to date from the bucket, by the layout's rules
+    Pull(PassArguments),
+    /// Send local changes to the bucket
+    Push(PassArguments),
+    /// Both ways in one pass
+    Sync(PassArguments),
+    /// Show what a pass would do, and why; nothing is changed
+    Plan(PlanArguments),
+    /// Show replicas, last passes, pending paths, conflicts, problems
+    Status,
+    /// Keep both sides the same in the foreground, without a runtime
+    Watch(WatchArguments),
+    /// Show conflict copies
+    Conflicts,
+    /// Release deletes that a brake holds
+    Approve,
+    /// Show or check layouts
+    #[command(subcommand)]
+    Layouts(LayoutsCommand),
+    /// Run an S3 store on this machine, for demos, tests and small fleets
+    ///
+    /// `--bucket` is created if it is absent. Without `--access-key` and `--secret-key` both are `minioadmin`, which is
+    /// refused for an address that other machines reach.
+    Serve(ServeArguments),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Arguments of `pull`, `push` and `sync`.
+#[derive(Debug, Default, Args)]
+pub struct PassArguments {
+    /// Only these paths, relative to the workspace; `shared/…` is the shared mount
+    pub paths: Vec<String>,
+    /// Show what would be done instead of doing it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArguments {
+    /// Which way
+    #[arg(value_enum, default_value_t = PlanDirection::Sync)]
+    pub direction: PlanDirection,
+    /// Only these paths
+    pub paths: Vec<String>,
+}
+
+/// Which way a plan looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlanDirection {
+    /// From the bucket.
+    Pull,
+    /// To the bucket.
+    Push,
+    /// Both ways.
+    Sync,
+}
+
+/// Arguments of `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArguments {
+    /// Time between two scheduled passes
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration)]
+    pub pull_interval: std::time::Duration,
+}
+
+/// Commands about layouts.
+#[derive(Debug, Subcommand)]
+pub enum LayoutsCommand {
+    /// The layouts that are known
+    List,
+    /// A layout as it is resolved for this worker
+    Show {
+        /// Its name or file.
+        name: String,
+    },
+    /// Every mistake of a layout file, with its line
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Where the objects are kept; created if it is missing
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where to listen; port 0 picks one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    pub listen: SocketAddr,
+}
+
+/// The keys that `serve` asks for when none are given: those that everybody knows from MinIO.
+pub(crate) const DEFAULT_SERVE_KEYS: (&str, &str) = ("minioadmin", "minioadmin");
+
+/// A duration such as `300s`, `5m` or `500ms`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let split = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| "it must start with a whole number, such as `300s`".to_owned())?;
+    match unit {
+        "ms" => Ok(std::time::Duration::from_millis(number)),
+        "" | "s" => Ok(std::time::Duration::from_secs(number)),
+        "m" => Ok(std::time::Duration::from_secs(number.saturating_mul(60))),
+        "h" => Ok(std::time::Duration::from_secs(number.saturating_mul(3600))),
+        _ => Err("the unit must be `ms`, `s`, `m` or `h`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_is_a_pull() {
+        assert!(Cli::try_parse_from(["hiclaw-sync"]).unwrap().command.is_none());
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, expected) in [("300s", 300_000), ("5m", 300_000), ("500ms", 500), ("7", 7_000), ("1h", 3_600_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(expected)), "{text}");
+        }
+        for text in ["", "s", "5 s", "-1s", "5d"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Exit codes and the prose that goes with a failure.
+//!
+//! The one place where a failure becomes a number that scripts rely on and a text that says what to do.
+
+use std::process;
+
+use sync_core::{
+    layout::LayoutError,
+    report::Report,
+    session::{PassError, SessionError},
+    store::{StoreError, StoreErrorKind},
+};
+
+use crate::settings::{LayoutFileError, SettingsError};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// Nothing could be done.
+    Failed,
+    /// The command line or the settings are wrong.
+    Usage,
+    /// Done, but for some paths.
+    Problems,
+    /// Deletes are held by a brake.
+    Held,
+    /// The store can't be reached; trying again later may help.
+    Unreachable,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Problems => 3,
+            Self::Held => 4,
+            Self::Unreachable => 75,
+        }
+    }
+
+    /// What a finished pass comes to. Held deletes wait for a person, so they are told first.
+    #[must_use]
+    pub fn of_report(report: &Report) -> Self {
+        if !report.held.is_empty() {
+            Self::Held
+        } else if report.problems.is_empty() {
+            Self::Done
+        } else {
+            Self::Problems
+        }
+    }
+
+    /// What an error comes to.
+    #[must_use]
+    pub fn of_error(error: &anyhow::Error) -> Self {
+        for cause in error.chain() {
+            if let Some(store) = cause.downcast_ref::<StoreError>() {
+                return if store.kind.is_transient() { Self::Unreachable } else { Self::Failed };
+            }
+            if cause.is::<SettingsError>() || cause.is::<LayoutError>() || cause.is::<LayoutFileError>() {
+                return Self::Usage;
+            }
+            if let Some(Remote(exit)) = cause.downcast_ref::<Remote>() {
+                return *exit;
+            }
+            if let Some(PassError { source: SessionError::Store(store), .. }) = cause.downcast_ref::<PassError>()
+                && store.kind.is_transient()
+            {
+                return Self::Unreachable;
+            }
+        }
+        Self::Failed
+    }
+}
+
+impl From<Exit> for process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// An exit that the resident engine decided; the message is the context above it.
+#[derive(Debug, thiserror::Error)]
+#[error("the resident engine could not do it")]
+pub struct Remote(pub Exit);
+
+/// What a person can do about an error, if anything is known.
+#[must_use]
+pub fn advice(error: &anyhow::Error) -> Option<&'static str> {
+    error.chain().find_map(|cause| {
+        if let Some(store) = cause.downcast_ref::<StoreError>() {
+            return store_advice(store.kind);
+        }
+        if let Some(SessionError::Mount(sync_core::mount::MountError::Locked { .. })) = cause.downcast_ref::<SessionError>()
+        {
+            return Some("wait for it to finish, or ask the resident engine through its control socket");
+        }
+        None
+    })
+}
+
+fn store_advice(kind: StoreErrorKind) -> Option<&'static str> {
+    match kind {
+        StoreErrorKind::Unreachable => {
+            Some("check the endpoint (--endpoint, HICLAW_FS_ENDPOINT) and that the store runs; then try again")
+        }
+        StoreErrorKind::Unavailable { .. } => Some("the store is overloaded or starting; try again"),
+        StoreErrorKind::BadCredentials => {
+            Some("check the keys (HICLAW_FS_ACCESS_KEY, HICLAW_FS_SECRET_KEY) and this machine's clock")
+        }
+        StoreErrorKind::Denied => Some("the keys' policy must allow agents/<name>/* and shared/*"),
+        StoreErrorKind::NoBucket => Some("check the bucket's name (--bucket, HICLAW_FS_BUCKET), or create it"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    fn store_error(kind: StoreErrorKind) -> anyhow::Error {
+        anyhow::Error::new(StoreError::new("LIST", "agents/a/", kind, ""))
+    }
+
+    #[test]
+    fn transient_failures_of_the_store_are_worth_another_try_and_others_are_not() {
+        let unreachable = store_error(StoreErrorKind::Unreachable).context("pull");
+        assert_eq!(Exit::of_error(&unreachable).code(), 75);
+        let denied = store_error(StoreErrorKind::BadCredentials);
+        assert_eq!(Exit::of_error(&denied).code(), 1);
+        assert!(advice(&denied).is_some());
+        let wrapped: Result<(), _> = Err::<(), _>(SessionError::Store(StoreError::new(
+            "LIST",
+            "",
+            StoreErrorKind::Unreachable,
+            "",
+        )))
+        .context("x");
+        assert_eq!(Exit::of_error(&wrapped.unwrap_err()).code(), 75);
+    }
+}

@@ -1,0 +1,216 @@
+//! Results on standard output: for people, or one JSON document.
+//!
+//! Owns wording and layout. A reader that goes away early (a closed pipe) ends the output and nothing else.
+
+use std::io::{self, Write};
+
+use sync_core::{
+    report::{Entry, Report, Side},
+    status::Status,
+};
+
+/// Files of one kind that are listed one by one for people; more are counted.
+const LISTED: usize = 200;
+
+/// How results are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Text,
+    /// For people who don't want to hear of success.
+    Quiet,
+    /// One JSON document.
+    Json,
+}
+
+/// Whether a report tells what was done or what would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// It was done.
+    Done,
+    /// It would be done.
+    Planned,
+}
+
+/// Shows what a pass did.
+pub fn report(out: &mut dyn Write, form: Form, mood: Mood, report: &Report) -> io::Result<()> {
+    forgive_closed_pipe(match form {
+        Form::Json => json(out, report),
+        Form::Quiet => problems(out, report),
+        Form::Text => text(out, mood, report),
+    })
+}
+
+/// Writes any document as one line of JSON.
+pub fn json(out: &mut dyn Write, document: &impl serde::Serialize) -> io::Result<()> {
+    forgive_closed_pipe(serde_json::to_writer(&mut *out, document).map_err(io::Error::from).and_then(|()| writeln!(out)))
+}
+
+/// A pipe that nobody reads any more is no failure.
+pub fn forgive_closed_pipe(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+fn text(out: &mut dyn Write, mood: Mood, report: &Report) -> io::Result<()> {
+    files(out, "download", &report.downloaded)?;
+    files(out, "upload", &report.uploaded)?;
+    files(out, "merge", &report.merged)?;
+    files(out, "delete here", &report.deleted_local)?;
+    files(out, "delete in bucket", &report.deleted_remote)?;
+    for conflict in &report.conflicts {
+        let kept = match (conflict.copy.as_str(), conflict.winner) {
+            ("", _) => "the other version will be kept as a copy unless both are the same".to_owned(),
+            (copy, Side::Local) => format!("the bucket's version is kept as {copy}"),
+            (copy, Side::Remote) => format!("the local version is kept as {copy}"),
+        };
+        writeln!(out, "conflict         {}: {} wins, {kept}", place(&conflict.mount, &conflict.path), conflict.winner)?;
+    }
+    problems(out, report)?;
+    summary(out, mood, report)
+}
+
+fn files(out: &mut dyn Write, verb: &str, entries: &[Entry]) -> io::Result<()> {
+    for entry in entries.iter().take(LISTED) {
+        write!(out, "{verb:<16} {}", place(&entry.mount, &entry.path))?;
+        if entry.bytes > 0 {
+            write!(out, " ({})", size(entry.bytes))?;
+        }
+        match &entry.reason {
+            Some(reason) => writeln!(out, "  {reason}")?,
+            None => writeln!(out)?,
+        }
+    }
+    if entries.len() > LISTED {
+        writeln!(out, "{verb:<16} … and {} more", entries.len() - LISTED)?;
+    }
+    Ok(())
+}
+
+fn problems(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    for problem in &report.problems {
+        writeln!(out, "problem          {}: {}", place(&problem.mount, &problem.path), problem.message)?;
+    }
+    if let Some(first) = report.held.first() {
+        writeln!(out, "held             {} deletes: {}", report.held.len(), first.reason)?;
+        for held in report.held.iter().take(LISTED) {
+            writeln!(out, "  {} ({})", place(&held.mount, &held.path), held.side)?;
+        }
+    }
+    Ok(())
+}
+
+fn summary(out: &mut dyn Write, mood: Mood, report: &Report) -> io::Result<()> {
+    let counts = [
+        (report.downloaded.len(), "downloaded"),
+        (report.uploaded.len(), "uploaded"),
+        (report.merged.len(), "merged"),
+        (report.deleted_local.len(), "deleted here"),
+        (report.deleted_remote.len(), "deleted in the bucket"),
+        (report.conflicts.len(), "conflicts"),
+        (report.problems.len(), "problems"),
+        (report.held.len(), "held"),
+    ];
+    let mut parts: Vec<_> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if parts.is_empty() {
+        parts.push("everything is up to date".to_owned());
+    }
+    let bytes = report.bytes_in + report.bytes_out;
+    if bytes > 0 {
+        parts.push(size(bytes));
+    }
+    let lead = match mood {
+        Mood::Done => "",
+        Mood::Planned => "plan: ",
+    };
+    writeln!(out, "{lead}{} in {:.1} s", parts.join(", "), report.duration.as_secs_f64())
+}
+
+/// A path with its mount, which is left out for the agent's own files.
+fn place(mount: &str, path: &str) -> String {
+    match (mount, path) {
+        ("workspace" | "", path) => path.to_owned(),
+        (mount, "") => mount.to_owned(),
+        (mount, path) => format!("{mount}/{path}"),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
+
+/// Shows the state of an engine.
+pub fn status(out: &mut dyn Write, form: Form, status: &Status) -> io::Result<()> {
+    forgive_closed_pipe(match form {
+        Form::Json => json(out, status),
+        Form::Text | Form::Quiet => status_text(out, status),
+    })
+}
+
+fn status_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
+    let never = || "never".to_owned();
+    writeln!(out, "store        {}", status.store)?;
+    for mount in &status.mounts {
+        writeln!(out, "mount        {}: {} <-> {} ({} files)", mount.mount, mount.local, mount.prefix, mount.files)?;
+    }
+    writeln!(out, "engine       {}", if status.resident { "resident" } else { "not running" })?;
+    writeln!(out, "last pull    {}", status.last_pull.clone().unwrap_or_else(never))?;
+    writeln!(out, "last push    {}", status.last_push.clone().unwrap_or_else(never))?;
+    if status.resident {
+        writeln!(out, "changes      {}", status.watch)?;
+        writeln!(out, "pending      {} paths", status.pending)?;
+    }
+    if let Some(outage) = &status.outage {
+        writeln!(out, "outage       {outage} (for {} s)", status.lag_seconds)?;
+    }
+    for capability in &status.capabilities {
+        writeln!(out, "store does   {capability}")?;
+    }
+    for copy in &status.conflicts {
+        writeln!(out, "conflict     {}", place(&copy.mount, &copy.copy))?;
+    }
+    for problem in &status.problems {
+        writeln!(out, "problem      {}: {}", place(&problem.mount, &problem.path), problem.message)?;
+    }
+    if let Some(first) = status.held.first() {
+        writeln!(out, "held         {} deletes: {}", status.held.len(), first.reason)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(form: Form, value: &Report) -> String {
+        let mut out = Vec::new();
+        report(&mut out, form, Mood::Done, value).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_quiet_pass_says_so_in_one_line() {
+        assert_eq!(shown(Form::Text, &Report::default()), "everything is up to date in 0.0 s\n");
+        assert_eq!(shown(Form::Quiet, &Report::default()), "");
+    }
+
+    #[test]
+    fn json_is_one_document_with_every_list() {
+        let text = shown(Form::Json, &Report::default());
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for name in ["downloaded", "uploaded", "merged", "deleted_local", "deleted_remote", "conflicts", "problems", "held"] {
+            assert_eq!(value[name], serde_json::json!([]), "{name}");
+        }
+        assert_eq!(value["requests"], serde_json::json!({"list":0,"get":0,"put":0,"head":0,"delete":0}));
+        assert_eq!((&value["duration_ms"], &value["bytes_in"]), (&serde_json::json!(0), &serde_json::json!(0)));
+    }
+
+    #[test]
+    fn paths_of_other_mounts_carry_their_name() {
+        assert_eq!(place("workspace", "a"), "a");
+        assert_eq!(place("shared", "a"), "shared/a");
+    }
+}

@@ -1,0 +1,122 @@
+//! A worker as the commands see it: its settings, its store and its layout.
+//!
+//! Owns finding out the team, which decides the mounts. Never synchronises anything.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use sync_core::{
+    layout::{ResolvedLayout, Team, team_from_agents_md},
+    path::{Prefix, RelPath},
+    root::STATE_DIRECTORY,
+    session::Session,
+    store::{ObjectStore, StoreError, StoreErrorKind, s3::S3Store},
+};
+
+use crate::settings::Settings;
+
+/// Documents that tell the team are no larger.
+const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
+
+/// A worker whose store and layout are known.
+pub struct Worker {
+    /// What it was told.
+    pub settings: Settings,
+    /// Its bucket.
+    pub store: Arc<dyn ObjectStore>,
+    /// Its tree.
+    pub layout: ResolvedLayout,
+}
+
+impl Worker {
+    /// Connects to the store, finds out the team and resolves the layout for it.
+    pub async fn connect(settings: Settings) -> anyhow::Result<Self> {
+        // A wrong layout is found before anything is asked of the network.
+        settings.load_layout(&Team::default())?;
+        let store: Arc<dyn ObjectStore> = Arc::new(S3Store::connect(&settings.store.s3_config()).await?);
+        Self::with_store(settings, store).await
+    }
+
+    /// The same on a store that is already at hand.
+    pub async fn with_store(settings: Settings, store: Arc<dyn ObjectStore>) -> anyhow::Result<Self> {
+        let team = team(&settings, &*store).await.with_context(|| place(&settings))?;
+        let layout = settings.load_layout(&team)?;
+        Ok(Self { settings, store, layout })
+    }
+
+    /// Opens the mounts.
+    pub async fn session(&self) -> anyhow::Result<Session> {
+        let concurrency = self.settings.store.concurrency.get();
+        Ok(Session::open(&self.layout, self.store.clone(), concurrency).await?)
+    }
+
+    /// Where the engine keeps its state: where its control socket is.
+    #[must_use]
+    pub fn state_directory(&self) -> PathBuf {
+        state_directory(&self.settings)
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Where the engine of a worker keeps its state.
+#[must_use]
+pub fn state_directory(settings: &Settings) -> PathBuf {
+    settings.workspace.join(STATE_DIRECTORY)
+}
+
+/// The store and bucket in words, for errors.
+#[must_use]
+pub fn place(settings: &Settings) -> String {
+    let endpoint = settings.store.endpoint.as_deref().unwrap_or("AWS S3");
+    format!("bucket {} at {endpoint}", settings.store.bucket)
+}
+
+/// The team that the agent's documents name: the local ones, or before the first pull those in the bucket.
+async fn team(settings: &Settings, store: &dyn ObjectStore) -> anyhow::Result<Team> {
+    let prefix = Prefix::new(&format!("agents/{}", settings.worker))?;
+    let Some(agents_md) = document(settings, store, &prefix, "AGENTS.md").await? else { return Ok(Team::default()) };
+    let config = document(settings, store, &prefix, "openclaw.json").await?;
+    let config = config.and_then(|text| sync_core::merge::value(&text).ok());
+    Ok(team_from_agents_md(&agents_md, config.as_ref()))
+}
+
+async fn document(
+    settings: &Settings,
+    store: &dyn ObjectStore,
+    prefix: &Prefix,
+    name: &str,
+) -> anyhow::Result<Option<String>> {
+    let path = settings.workspace.join(name);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => return Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("can't read {}", path.display())),
+    }
+    Ok(read_object(store, &prefix.key(&RelPath::new(name)?)).await?)
+}
+
+/// A small object as text; `None` where there is none.
+pub async fn read_object(
+    store: &dyn ObjectStore,
+    key: &sync_core::path::ObjectKey,
+) -> Result<Option<String>, StoreError> {
+    let mut object = match store.get(key, None).await {
+        Ok(object) => object,
+        Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut content = Vec::new();
+    while let Some(piece) = object.body.next().await {
+        content.extend_from_slice(&piece?);
+        if content.len() > MAX_DOCUMENT_BYTES {
+            return Err(StoreError::new("GET", key.as_str(), StoreErrorKind::Other, "larger than a document may be"));
+        }
+    }
+    Ok(Some(String::from_utf8_lossy(&content).into_owned()))
+}

@@ -1,0 +1,130 @@
+//! What the engine remembers for its status.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{Direction, DirtyPath, MountIndex, MountPath, PassError, Report, Scope, WatchMode, jobs::What};
+use crate::{
+    path::RelPath,
+    report::{HeldEntry, Problem},
+    status::{Status, Totals},
+};
+
+/// Results of the engine's jobs, condensed.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) pending: u64,
+    last_pull: Option<jiff::Timestamp>,
+    last_push: Option<jiff::Timestamp>,
+    /// By mount and path.
+    problems: BTreeMap<(String, String), Problem>,
+    held: Vec<HeldEntry>,
+    outage: Option<(Instant, String)>,
+    watch: BTreeMap<MountIndex, WatchMode>,
+    totals: Totals,
+}
+
+impl State {
+    pub(super) fn set_watch_mode(&mut self, mount: MountIndex, mode: WatchMode) {
+        self.watch.insert(mount, mode);
+    }
+
+    /// Takes what a job did.
+    pub(super) fn conclude(&mut self, what: &What, result: &Result<Report, PassError>) {
+        let report = match result {
+            Ok(report) => {
+                self.outage = None;
+                report
+            }
+            Err(error) => {
+                self.totals.failed_passes += 1;
+                let since = self.outage.take().map_or_else(Instant::now, |(since, _)| since);
+                self.outage = Some((since, error.to_string()));
+                &error.report
+            }
+        };
+        self.totals.add(report);
+        let now = jiff::Timestamp::now();
+        match what {
+            What::Plan => return,
+            What::Pass(request) => {
+                self.totals.passes += 1;
+                if result.is_ok() {
+                    self.forget_problems(&request.paths, &request.mounts);
+                    self.held.clear();
+                    if request.direction != Direction::Push {
+                        self.last_pull = Some(now);
+                    }
+                    if request.direction != Direction::Pull {
+                        self.last_push = Some(now);
+                    }
+                }
+            }
+            What::Push(dirty) => {
+                if result.is_ok() {
+                    self.forget_dirty_problems(dirty);
+                    self.last_push = Some(now);
+                }
+            }
+        }
+        for problem in &report.problems {
+            self.problems.insert((problem.mount.clone(), problem.path.clone()), problem.clone());
+        }
+        for held in &report.held {
+            if !self.held.contains(held) {
+                self.held.push(held.clone());
+            }
+        }
+    }
+
+    /// A pass looked at these anew.
+    fn forget_problems(&mut self, paths: &[MountPath], mounts: &[String]) {
+        self.problems.retain(|(mount, path), _| {
+            let in_mounts = mounts.is_empty() || mounts.contains(mount);
+            let in_paths = paths.is_empty()
+                || paths.iter().any(|looked| looked.mount == *mount && is_under(path, &looked.path));
+            !(in_mounts && in_paths)
+        });
+    }
+
+    fn forget_dirty_problems(&mut self, dirty: &[DirtyPath]) {
+        self.problems.retain(|(_, path), _| {
+            !dirty.iter().any(|dirty| match &dirty.scope {
+                // A push doesn't see what is wrong with the bucket's side.
+                Scope::Mount => false,
+                Scope::Path(looked) | Scope::Subtree(looked) => is_under(path, looked),
+            })
+        });
+    }
+
+    /// Fills in what only the engine knows.
+    pub(super) fn describe(&self, status: &mut Status) {
+        status.resident = true;
+        status.pending = self.pending;
+        status.last_pull = self.last_pull.map(|time| time.to_string());
+        status.last_push = self.last_push.map(|time| time.to_string());
+        status.problems = self.problems.values().cloned().collect();
+        status.held.clone_from(&self.held);
+        status.watch = self.watch_mode();
+        status.outage = self.outage.as_ref().map(|(_, message)| message.clone());
+        status.lag_seconds =
+            self.outage.as_ref().map_or(Duration::ZERO, |(since, _)| since.elapsed()).as_secs();
+        status.totals = self.totals;
+    }
+
+    fn watch_mode(&self) -> String {
+        if self.watch.is_empty() {
+            return "scheduled passes only".to_owned();
+        }
+        let mut modes: Vec<_> = self.watch.values().map(ToString::to_string).collect();
+        modes.sort();
+        modes.dedup();
+        modes.join("; ")
+    }
+}
+
+fn is_under(path: &str, looked: &RelPath) -> bool {
+    RelPath::new(path).is_ok_and(|path| path.is_under(looked))
+}

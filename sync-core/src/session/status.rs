@@ -1,0 +1,76 @@
+//! What a session knows of itself, without asking the store.
+
+use super::Session;
+use crate::{
+    conflict::CONFLICTS_DIRECTORY,
+    path::RelPath,
+    scan::{ScanItem, scan},
+    status::{ConflictCopy, MountStatus, Status},
+    store::Support,
+};
+
+impl Session {
+    /// The replicas, conflict copies and what the store does. Blocks on the file system.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mounts = self.mounts.iter().map(|mount| MountStatus {
+            mount: mount.name.clone(),
+            local: mount.root.path().display().to_string(),
+            prefix: mount.prefix.to_string(),
+            files: mount.baseline().known().unwrap_or_else(|error| {
+                tracing::warn!(mount = mount.name, %error, "can't count the baseline");
+                0
+            }),
+        });
+        let remembered = |name: &str| {
+            let values = self.mounts.iter().filter_map(|mount| mount.baseline().value(name).ok().flatten());
+            values.max()
+        };
+        Status {
+            store: self.store.identity(),
+            mounts: mounts.collect(),
+            conflicts: self.conflicts(),
+            capabilities: self.describe_store(),
+            last_pull: remembered(super::LAST_PULL),
+            last_push: remembered(super::LAST_PUSH),
+            ..Status::default()
+        }
+    }
+
+    /// The conflict copies in all mounts. Blocks on the file system.
+    #[must_use]
+    pub fn conflicts(&self) -> Vec<ConflictCopy> {
+        let Ok(directory) = RelPath::new(CONFLICTS_DIRECTORY) else { return Vec::new() };
+        let mut copies = Vec::new();
+        for mount in &self.mounts {
+            for item in scan(mount.root.path(), Some(&directory), &mount.rules) {
+                if let ScanItem::Entry(entry) = item {
+                    copies.push(ConflictCopy {
+                        mount: mount.name.clone(),
+                        copy: entry.path.to_string(),
+                        bytes: entry.fingerprint.size_bytes,
+                    });
+                }
+            }
+        }
+        copies
+    }
+
+    fn describe_store(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(found) = self.capabilities() {
+            words.push(match found.conditional_put {
+                Support::Yes => "conditional writes",
+                Support::No => "no conditional writes: HEAD before each write",
+            });
+            words.push(match found.conditional_delete {
+                Support::Yes => "conditional deletes",
+                Support::No => "no conditional deletes: HEAD before each delete",
+            });
+        }
+        if self.sorts_listings() {
+            words.push("listings out of byte order: sorted in memory");
+        }
+        words.into_iter().map(str::to_owned).collect()
+    }
+}
