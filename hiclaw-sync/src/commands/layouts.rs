@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use sync_core::layout::{Layout, Team};
+use sync_core::{
+    layout::{Layout, Team},
+    secret::Secret,
+};
 
 use super::{form, settings};
 use crate::{
@@ -27,7 +30,12 @@ pub(super) fn run(global: &GlobalOptions, command: LayoutsCommand) -> anyhow::Re
 fn list(global: &GlobalOptions) -> anyhow::Result<Exit> {
     let known = KnownLayouts::load(Path::new(LAYOUT_DIRECTORY))?;
     let mut out = io::stdout().lock();
-    let layouts: Vec<_> = known.set.layouts().map(|layout| (layout.name(), layout.description())).collect();
+    let layouts = known
+        .set
+        .names()
+        .into_iter()
+        .map(|name| Ok((name, known.set.get(name)?.description())))
+        .collect::<Result<Vec<_>, sync_core::layout::LayoutError>>()?;
     let written = match form(global) {
         Form::Json => {
             let documents: Vec<_> = layouts
@@ -53,8 +61,8 @@ fn show(global: &GlobalOptions, name: String) -> anyhow::Result<Exit> {
     // A layout can be looked at before there is a worker.
     options.worker.get_or_insert_with(|| "NAME".to_owned());
     options.endpoint.get_or_insert_with(|| "http://127.0.0.1:9000".to_owned());
-    options.access_key.get_or_insert_with(|| "-".into());
-    options.secret_key.get_or_insert_with(|| "-".into());
+    options.access_key.get_or_insert_with(|| Secret::new("-"));
+    options.secret_key.get_or_insert_with(|| Secret::new("-"));
     let layout = settings(&options)?.load_layout(&Team::default())?;
     output::forgive_closed_pipe(write!(io::stdout().lock(), "{layout}"))?;
     Ok(Exit::Done)
@@ -69,7 +77,7 @@ fn check(global: &GlobalOptions, file: &Path) -> anyhow::Result<Exit> {
             let documents: Vec<_> = mistakes
                 .iter()
                 .map(|mistake| {
-                    serde_json::json!({ "line": mistake.line, "column": mistake.column, "message": mistake.message })
+                    serde_json::json!({ "line": mistake.line(), "column": mistake.column(), "message": mistake.message() })
                 })
                 .collect();
             output::json(&mut out, &documents)

@@ -44,6 +44,7 @@ impl WriteCondition {
 }
 
 /// The condition of a read, or on the source of a copy.
+#[expect(clippy::struct_field_names, reason = "the names of the headers")]
 #[derive(Debug, Default)]
 pub(crate) struct ReadCondition {
     pub(crate) if_match: Option<ETagCondition>,
@@ -99,8 +100,8 @@ mod tests {
 
     use super::*;
 
-    fn etag(text: &str) -> Option<ETagCondition> {
-        Some(ETagCondition::ETag(ETag::Strong(text.to_owned())))
+    fn etag(text: &str) -> ETagCondition {
+        ETagCondition::ETag(ETag::Strong(text.to_owned()))
     }
 
     #[test]
@@ -109,15 +110,15 @@ mod tests {
         let table = [
             (None, None, None, "ok"),
             (None, None, Some("a"), "ok"),
-            (etag("a"), None, Some("a"), "ok"),
-            (etag("a"), None, Some("b"), "412"),
-            (etag("a"), None, None, "404"),
+            (Some(etag("a")), None, Some("a"), "ok"),
+            (Some(etag("a")), None, Some("b"), "412"),
+            (Some(etag("a")), None, None, "404"),
             (any.clone(), None, Some("b"), "ok"),
             (any.clone(), None, None, "404"),
             (None, any.clone(), None, "ok"),
             (None, any.clone(), Some("a"), "412"),
-            (None, etag("a"), Some("a"), "412"),
-            (None, etag("a"), Some("b"), "ok"),
+            (None, Some(etag("a")), Some("a"), "412"),
+            (None, Some(etag("a")), Some("b"), "ok"),
         ];
         for (if_match, if_none_match, current, expected) in table {
             let condition = WriteCondition {
@@ -144,7 +145,7 @@ mod tests {
         let table = [
             (
                 ReadCondition {
-                    if_match: etag("a"),
+                    if_match: Some(etag("a")),
                     if_unmodified_since: Some(second(1)),
                     ..none()
                 },
@@ -152,7 +153,7 @@ mod tests {
             ),
             (
                 ReadCondition {
-                    if_none_match: etag("b"),
+                    if_none_match: Some(etag("b")),
                     if_modified_since: Some(second(9)),
                     ..none()
                 },
@@ -181,16 +182,16 @@ mod tests {
             ),
             (
                 ReadCondition {
-                    if_match: etag("a"),
-                    if_none_match: etag("a"),
+                    if_match: Some(etag("a")),
+                    if_none_match: Some(etag("a")),
                     ..none()
                 },
                 Verdict::NotModified,
             ),
             (
                 ReadCondition {
-                    if_match: etag("b"),
-                    if_none_match: etag("a"),
+                    if_match: Some(etag("b")),
+                    if_none_match: Some(etag("a")),
                     ..none()
                 },
                 Verdict::Failed,

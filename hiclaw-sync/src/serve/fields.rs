@@ -93,7 +93,7 @@ macro_rules! given_headers {
             cache_control: $input.cache_control.take(),
             content_disposition: $input.content_disposition.take(),
             content_encoding: $crate::serve::details::stored_encoding(
-                $input.content_encoding.take(),
+                $input.content_encoding.take().as_deref(),
             ),
             content_language: $input.content_language.take(),
             expires: $input.expires.take(),

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 /// How long requests that are under way at a stop may still take.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long, and how much, is read of a body whose request is refused.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 const DRAIN_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// Serves until `shutdown` is done, then lets requests that are under way end.

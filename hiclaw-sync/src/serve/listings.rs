@@ -1,4 +1,4 @@
-//! Listings of objects: ListObjectsV2 and its predecessor.
+//! Listings of objects: `ListObjectsV2` and its predecessor.
 //!
 //! Owns how requests and answers spell markers, tokens and encoded names. Order and grouping are the store's.
 
@@ -57,7 +57,7 @@ fn encode(name: &str) -> String {
     for byte in name.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                encoded.push(char::from(byte))
+                encoded.push(char::from(byte));
             }
             // Writing to a text can't fail.
             other => write!(encoded, "%{other:02X}").unwrap_or_default(),

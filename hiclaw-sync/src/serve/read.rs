@@ -1,4 +1,4 @@
-//! Reading one object: GetObject, HeadObject, GetObjectAttributes.
+//! Reading one object: `GetObject`, `HeadObject`, `GetObjectAttributes`.
 //!
 //! Owns conditions, ranges and what an answer says about an object.
 
@@ -150,7 +150,7 @@ pub(crate) async fn get_object_attributes(
             "ETag" => output.e_tag = Some(ETag::Strong(row.etag.clone())),
             "ObjectSize" => output.object_size = Some(signed(row.size_bytes)),
             "StorageClass" => {
-                output.storage_class = Some(s3s::dto::StorageClass::from_static("STANDARD"))
+                output.storage_class = Some(s3s::dto::StorageClass::from_static("STANDARD"));
             }
             "Checksum" if !row.details.checksums.is_empty() => {
                 let mut checksum = Checksum::default();

@@ -16,6 +16,7 @@
 
 mod blobs;
 mod edit;
+mod effects;
 mod graveyard;
 mod listing;
 mod query;

@@ -1,13 +1,14 @@
-//! Writing and removing objects: PutObject, CopyObject, DeleteObject, DeleteObjects.
+//! Writing and removing objects: `PutObject`, `CopyObject`, `DeleteObject`, `DeleteObjects`.
 //!
 //! Owns how these requests become changes of the store.
 
 use s3s::{
     S3Request, S3Response, S3Result,
     dto::{
-        CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectInput,
-        DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag,
-        ETagCondition, Error, ObjectIdentifier, PutObjectInput, PutObjectOutput,
+        ChecksumAlgorithm, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource,
+        DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
+        DeletedObject, ETag, ETagCondition, Error, ObjectIdentifier, PutObjectInput,
+        PutObjectOutput,
     },
     s3_error,
 };
@@ -26,7 +27,7 @@ use super::{
     store::{CopyObject, Edit, PutObject, Store, bucket_id, object},
 };
 
-/// Most keys of one DeleteObjects.
+/// Most keys of one `DeleteObjects`.
 const MAXIMUM_DELETES: usize = 1000;
 
 pub(crate) async fn put_object(
@@ -39,7 +40,7 @@ pub(crate) async fn put_object(
     let wanted = input
         .checksum_algorithm
         .as_ref()
-        .map(|algorithm| algorithm.as_str());
+        .map(ChecksumAlgorithm::as_str);
     let expected = Expected::new(
         input.content_md5.as_deref(),
         given_checksums!(input),

@@ -20,7 +20,7 @@ use aws_smithy_types::byte_stream::Length;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 
 use self::classify::classify;
-pub use self::config::{Addressing, S3Config};
+pub use self::config::{Addressing, Keys, S3Config};
 use super::{
     ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
     StoreError, StoreErrorKind,

@@ -85,7 +85,7 @@ fn remove(files: &mut Vec<PathBuf>) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot remove a file that is no longer needed")
+                tracing::warn!(path = %path.display(), %error, "cannot remove a file that is no longer needed");
             }
         }
     }

@@ -12,7 +12,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{BlobFiles, Edit, StoreError, edit::Effects, graveyard::Graveyard};
+use super::{BlobFiles, Edit, StoreError, effects::Effects, graveyard::Graveyard};
 
 /// Most changes that share a transaction, so that nobody waits long for the others.
 const BATCH: usize = 256;
@@ -208,7 +208,7 @@ impl Worker {
             effects
                 .changes
                 .iter()
-                .for_each(super::edit::Change::announce);
+                .for_each(super::effects::Change::announce);
         }
     }
 }

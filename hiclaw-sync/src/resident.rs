@@ -1,0 +1,187 @@
+//! The resident engine as both programs run it: watcher, engine, control socket.
+//!
+//! Owns how requests of the control socket become requests to the engine. Decides nothing about files.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use serde_json::Value;
+use sync_core::{
+    control::{ControlError, ControlServer, EventSink, Handler, Op, Request},
+    debounce::MountIndex,
+    report::Report,
+    resident::{Ended, Resident, ResidentSettings},
+    session::{Direction, PassError, PassRequest, Session, SessionError},
+    watch::{WatchedMount, Watcher},
+};
+use tokio::sync::{broadcast, mpsc};
+
+/// Kind of a control error: the store can't be reached.
+pub const ERROR_UNREACHABLE: &str = "unreachable";
+/// Kind of a control error: the pass could not be made.
+pub const ERROR_FAILED: &str = "failed";
+/// Kind of a control error: the request makes no sense.
+pub const ERROR_USAGE: &str = "usage";
+
+/// News from the watcher that may wait for the engine.
+const NEWS_QUEUED: usize = 4096;
+
+/// A running engine with its watcher and socket. Dropping it closes the socket and ends the watching.
+pub struct Engine {
+    resident: Resident,
+    _watcher: Watcher,
+    _control: ControlServer,
+}
+
+impl Engine {
+    /// Starts everything. `state_directory` is where the socket is found.
+    pub async fn start(
+        session: Arc<Session>,
+        settings: ResidentSettings,
+        state_directory: &Path,
+    ) -> anyhow::Result<Self> {
+        let (sender, news) = mpsc::channel(NEWS_QUEUED);
+        let mounts = watched_mounts(&session);
+        let watcher = tokio::task::spawn_blocking(move || Watcher::start(mounts, sender))
+            .await?
+            .context("can't watch the files")?;
+        let resident = Resident::start(session, settings, Some(news));
+        let requests = Arc::new(Requests { resident: resident.clone() });
+        let control = ControlServer::bind(state_directory, requests)
+            .with_context(|| format!("can't open the control socket in {}", state_directory.display()))?;
+        Ok(Self { resident, _watcher: watcher, _control: control })
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn resident(&self) -> &Resident {
+        &self.resident
+    }
+
+    /// Sends what changed and ends the engine.
+    pub async fn stop(self) -> Result<Result<Report, PassError>, Ended> {
+        self.resident.stop().await
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+/// The mounts that push anything, without what never travels.
+fn watched_mounts(session: &Session) -> Vec<WatchedMount> {
+    session
+        .mounts()
+        .iter()
+        .enumerate()
+        .filter(|(_, mount)| mount.rules.rules().iter().any(|rule| rule.sync.pushes()))
+        .filter_map(|(index, mount)| {
+            let directories = mount.rules.clone();
+            let files = mount.rules.clone();
+            Some(WatchedMount {
+                index: MountIndex(u16::try_from(index).ok()?),
+                path: mount.root.path().to_owned(),
+                enters: Arc::new(move |path| !directories.prunes(path)),
+                cares: Arc::new(move |path| files.rule_for(path).sync != sync_core::layout::SyncMode::None),
+            })
+        })
+        .collect()
+}
+
+/// Answers the control socket.
+struct Requests {
+    resident: Resident,
+}
+
+impl Handler for Requests {
+    fn handle(&self, request: Request, events: EventSink) -> BoxFuture<'static, Result<Value, ControlError>> {
+        let resident = self.resident.clone();
+        async move { answer(&resident, request, events).await }.boxed()
+    }
+}
+
+async fn answer(resident: &Resident, request: Request, events: EventSink) -> Result<Value, ControlError> {
+    match request.op {
+        Op::Pull => pass(resident, request, Direction::Pull).await,
+        Op::Push => pass(resident, request, Direction::Push).await,
+        Op::Sync => pass(resident, request, Direction::Sync).await,
+        Op::Plan => plan(resident, request).await,
+        Op::Approve => report(resident.approve().await),
+        Op::Flush => report(resident.flush().await),
+        Op::Status => {
+            let resident = resident.clone();
+            document(&blocking(move || resident.status()).await?)
+        }
+        Op::Conflicts => {
+            let resident = resident.clone();
+            document(&blocking(move || resident.session().conflicts()).await?)
+        }
+        Op::Subscribe => forward(resident.subscribe(), events).await,
+    }
+}
+
+async fn pass(resident: &Resident, request: Request, direction: Direction) -> Result<Value, ControlError> {
+    let request = pass_request(resident, &request, direction)?;
+    report(resident.pass(request).await)
+}
+
+async fn plan(resident: &Resident, request: Request) -> Result<Value, ControlError> {
+    let direction = match request.direction.as_deref() {
+        Some("pull") => Direction::Pull,
+        Some("push") => Direction::Push,
+        None | Some("sync" | "approve") => Direction::Sync,
+        Some(other) => return Err(refused(ERROR_USAGE, format!("no direction {other:?}"))),
+    };
+    let request = pass_request(resident, &request, direction)?;
+    report(resident.plan(request).await)
+}
+
+fn pass_request(resident: &Resident, request: &Request, direction: Direction) -> Result<PassRequest, ControlError> {
+    let paths = request.paths.iter().map(|path| resident.session().locate(path)).collect::<Result<_, _>>();
+    let paths = paths.map_err(|error| refused(ERROR_USAGE, error.to_string()))?;
+    Ok(PassRequest { paths, ..PassRequest::everything(direction) })
+}
+
+fn report(result: Result<Result<Report, PassError>, Ended>) -> Result<Value, ControlError> {
+    match result {
+        Ok(Ok(report)) => document(&report),
+        Ok(Err(error)) => {
+            let kind = match &error.source {
+                SessionError::Store(store) if store.kind.is_transient() => ERROR_UNREACHABLE,
+                _ => ERROR_FAILED,
+            };
+            Err(refused(kind, error.to_string()))
+        }
+        Err(ended) => Err(refused(ERROR_FAILED, ended.to_string())),
+    }
+}
+
+/// Passes events on until the client or the engine goes.
+async fn forward(mut from: broadcast::Receiver<sync_core::resident::Event>, to: EventSink) -> Result<Value, ControlError> {
+    loop {
+        match from.recv().await {
+            Ok(event) => {
+                if to.send(document(&event)?).await.is_err() {
+                    return Ok(Value::Null);
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return Ok(Value::Null),
+        }
+    }
+}
+
+fn document(value: &impl serde::Serialize) -> Result<Value, ControlError> {
+    serde_json::to_value(value).map_err(|error| refused(ERROR_FAILED, error.to_string()))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ControlError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| refused(ERROR_FAILED, error.to_string()))
+}
+
+fn refused(kind: &str, message: String) -> ControlError {
+    ControlError::Refused { kind: kind.to_owned(), message }
+}
