@@ -141,9 +141,13 @@ pub(crate) const DEFAULT_SERVE_KEYS: (&str, &str) = ("minioadmin", "minioadmin")
 
 /// A duration such as `300s`, `5m` or `500ms`; a bare number is seconds.
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let split = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| "it must start with a whole number, such as `300s`".to_owned())?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "it must start with a whole number, such as `300s`".to_owned())?;
     match unit {
         "ms" => Ok(std::time::Duration::from_millis(number)),
         "" | "s" => Ok(std::time::Duration::from_secs(number)),
@@ -168,13 +172,28 @@ mod tests {
 
     #[test]
     fn no_command_is_a_pull() {
-        assert!(Cli::try_parse_from(["hiclaw-sync"]).unwrap().command.is_none());
+        assert!(
+            Cli::try_parse_from(["hiclaw-sync"])
+                .unwrap()
+                .command
+                .is_none()
+        );
     }
 
     #[test]
     fn durations_have_units() {
-        for (text, expected) in [("300s", 300_000), ("5m", 300_000), ("500ms", 500), ("7", 7_000), ("1h", 3_600_000)] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(expected)), "{text}");
+        for (text, expected) in [
+            ("300s", 300_000),
+            ("5m", 300_000),
+            ("500ms", 500),
+            ("7", 7_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(
+                duration(text),
+                Ok(Duration::from_millis(expected)),
+                "{text}"
+            );
         }
         for text in ["", "s", "5 s", "-1s", "5d"] {
             assert!(duration(text).is_err(), "{text}");

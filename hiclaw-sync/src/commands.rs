@@ -33,8 +33,12 @@ pub fn run(cli: Cli) -> Exit {
                 said = said.and(writeln!(stderr, "  {advice}"));
             }
             if json {
-                let document = serde_json::json!({ "error": format!("{error:#}"), "exit_code": code.code() });
-                said = said.and(crate::output::json(&mut std::io::stdout().lock(), &document));
+                let document =
+                    serde_json::json!({ "error": format!("{error:#}"), "exit_code": code.code() });
+                said = said.and(crate::output::json(
+                    &mut std::io::stdout().lock(),
+                    &document,
+                ));
             }
             // Nobody is there to be told that nobody is there.
             said.ok();
@@ -65,7 +69,15 @@ async fn asynchronous(global: GlobalOptions, command: Command) -> anyhow::Result
                 PlanDirection::Push => pass::Way::Push,
                 PlanDirection::Sync => pass::Way::Sync,
             };
-            pass::run(&global, way, PassArguments { paths: arguments.paths, dry_run: true }).await
+            pass::run(
+                &global,
+                way,
+                PassArguments {
+                    paths: arguments.paths,
+                    dry_run: true,
+                },
+            )
+            .await
         }
         Command::Approve => pass::run(&global, pass::Way::Approve, PassArguments::default()).await,
         Command::Status => state::status(&global).await,
@@ -77,7 +89,10 @@ async fn asynchronous(global: GlobalOptions, command: Command) -> anyhow::Result
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start the asynchronous runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("can't start the asynchronous runtime")
 }
 
 /// How results are shown.

@@ -61,15 +61,25 @@ impl Exit {
     pub fn of_error(error: &anyhow::Error) -> Self {
         for cause in error.chain() {
             if let Some(store) = cause.downcast_ref::<StoreError>() {
-                return if store.kind.is_transient() { Self::Unreachable } else { Self::Failed };
+                return if store.kind.is_transient() {
+                    Self::Unreachable
+                } else {
+                    Self::Failed
+                };
             }
-            if cause.is::<SettingsError>() || cause.is::<LayoutError>() || cause.is::<LayoutFileError>() {
+            if cause.is::<SettingsError>()
+                || cause.is::<LayoutError>()
+                || cause.is::<LayoutFileError>()
+            {
                 return Self::Usage;
             }
             if let Some(Remote(exit)) = cause.downcast_ref::<Remote>() {
                 return *exit;
             }
-            if let Some(PassError { source: SessionError::Store(store), .. }) = cause.downcast_ref::<PassError>()
+            if let Some(PassError {
+                source: SessionError::Store(store),
+                ..
+            }) = cause.downcast_ref::<PassError>()
                 && store.kind.is_transient()
             {
                 return Self::Unreachable;
@@ -97,9 +107,12 @@ pub fn advice(error: &anyhow::Error) -> Option<&'static str> {
         if let Some(store) = cause.downcast_ref::<StoreError>() {
             return store_advice(store.kind);
         }
-        if let Some(SessionError::Mount(sync_core::mount::MountError::Locked { .. })) = cause.downcast_ref::<SessionError>()
+        if let Some(SessionError::Mount(sync_core::mount::MountError::Locked { .. })) =
+            cause.downcast_ref::<SessionError>()
         {
-            return Some("wait for it to finish, or ask the resident engine through its control socket");
+            return Some(
+                "wait for it to finish, or ask the resident engine through its control socket",
+            );
         }
         None
     })
@@ -107,15 +120,19 @@ pub fn advice(error: &anyhow::Error) -> Option<&'static str> {
 
 fn store_advice(kind: StoreErrorKind) -> Option<&'static str> {
     match kind {
-        StoreErrorKind::Unreachable => {
-            Some("check the endpoint (--endpoint, HICLAW_FS_ENDPOINT) and that the store runs; then try again")
+        StoreErrorKind::Unreachable => Some(
+            "check the endpoint (--endpoint, HICLAW_FS_ENDPOINT) and that the store runs; then try again",
+        ),
+        StoreErrorKind::Unavailable { .. } => {
+            Some("the store is overloaded or starting; try again")
         }
-        StoreErrorKind::Unavailable { .. } => Some("the store is overloaded or starting; try again"),
-        StoreErrorKind::BadCredentials => {
-            Some("check the keys (HICLAW_FS_ACCESS_KEY, HICLAW_FS_SECRET_KEY) and this machine's clock")
-        }
+        StoreErrorKind::BadCredentials => Some(
+            "check the keys (HICLAW_FS_ACCESS_KEY, HICLAW_FS_SECRET_KEY) and this machine's clock",
+        ),
         StoreErrorKind::Denied => Some("the keys' policy must allow agents/<name>/* and shared/*"),
-        StoreErrorKind::NoBucket => Some("check the bucket's name (--bucket, HICLAW_FS_BUCKET), or create it"),
+        StoreErrorKind::NoBucket => {
+            Some("check the bucket's name (--bucket, HICLAW_FS_BUCKET), or create it")
+        }
         _ => None,
     }
 }

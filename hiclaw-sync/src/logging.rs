@@ -23,11 +23,17 @@ pub fn start(options: &GlobalOptions, default: Default) {
         (true, _, _) => "error",
         (false, 0, Default::Quiet) => "warn",
         (false, 0, Default::Informative) | (false, 1, Default::Quiet) => "info",
-        (false, 1, Default::Informative) | (false, 2, Default::Quiet) => "info,sync_core=debug,hiclaw_sync=debug,worker_entrypoint=debug",
+        (false, 1, Default::Informative) | (false, 2, Default::Quiet) => {
+            "info,sync_core=debug,hiclaw_sync=debug,worker_entrypoint=debug"
+        }
         (false, _, _) => "debug",
     };
-    let filter = EnvFilter::try_from_env("HICLAW_SYNC_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let filter =
+        EnvFilter::try_from_env("HICLAW_SYNC_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     let started = match options.log_format {
         LogFormat::Text => {
             let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();

@@ -43,7 +43,11 @@ pub fn report(out: &mut dyn Write, form: Form, mood: Mood, report: &Report) -> i
 
 /// Writes any document as one line of JSON.
 pub fn json(out: &mut dyn Write, document: &impl serde::Serialize) -> io::Result<()> {
-    forgive_closed_pipe(serde_json::to_writer(&mut *out, document).map_err(io::Error::from).and_then(|()| writeln!(out)))
+    forgive_closed_pipe(
+        serde_json::to_writer(&mut *out, document)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out)),
+    )
 }
 
 /// A pipe that nobody reads any more is no failure.
@@ -62,11 +66,18 @@ fn text(out: &mut dyn Write, mood: Mood, report: &Report) -> io::Result<()> {
     files(out, "delete in bucket", &report.deleted_remote)?;
     for conflict in &report.conflicts {
         let kept = match (conflict.copy.as_str(), conflict.winner) {
-            ("", _) => "the other version will be kept as a copy unless both are the same".to_owned(),
+            ("", _) => {
+                "the other version will be kept as a copy unless both are the same".to_owned()
+            }
             (copy, Side::Local) => format!("the bucket's version is kept as {copy}"),
             (copy, Side::Remote) => format!("the local version is kept as {copy}"),
         };
-        writeln!(out, "conflict         {}: {} wins, {kept}", place(&conflict.mount, &conflict.path), conflict.winner)?;
+        writeln!(
+            out,
+            "conflict         {}: {} wins, {kept}",
+            place(&conflict.mount, &conflict.path),
+            conflict.winner
+        )?;
     }
     problems(out, report)?;
     summary(out, mood, report)
@@ -91,10 +102,20 @@ fn files(out: &mut dyn Write, verb: &str, entries: &[Entry]) -> io::Result<()> {
 
 fn problems(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     for problem in &report.problems {
-        writeln!(out, "problem          {}: {}", place(&problem.mount, &problem.path), problem.message)?;
+        writeln!(
+            out,
+            "problem          {}: {}",
+            place(&problem.mount, &problem.path),
+            problem.message
+        )?;
     }
     if let Some(first) = report.held.first() {
-        writeln!(out, "held             {} deletes: {}", report.held.len(), first.reason)?;
+        writeln!(
+            out,
+            "held             {} deletes: {}",
+            report.held.len(),
+            first.reason
+        )?;
         for held in report.held.iter().take(LISTED) {
             writeln!(out, "  {} ({})", place(&held.mount, &held.path), held.side)?;
         }
@@ -113,8 +134,11 @@ fn summary(out: &mut dyn Write, mood: Mood, report: &Report) -> io::Result<()> {
         (report.problems.len(), "problems"),
         (report.held.len(), "held"),
     ];
-    let mut parts: Vec<_> =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let mut parts: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
     if parts.is_empty() {
         parts.push("everything is up to date".to_owned());
     }
@@ -126,7 +150,12 @@ fn summary(out: &mut dyn Write, mood: Mood, report: &Report) -> io::Result<()> {
         Mood::Done => "",
         Mood::Planned => "plan: ",
     };
-    writeln!(out, "{lead}{} in {:.1} s", parts.join(", "), report.duration.as_secs_f64())
+    writeln!(
+        out,
+        "{lead}{} in {:.1} s",
+        parts.join(", "),
+        report.duration.as_secs_f64()
+    )
 }
 
 /// A path with its mount, which is left out for the agent's own files.
@@ -154,11 +183,31 @@ fn status_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     let never = || "never".to_owned();
     writeln!(out, "store        {}", status.store)?;
     for mount in &status.mounts {
-        writeln!(out, "mount        {}: {} <-> {} ({} files)", mount.mount, mount.local, mount.prefix, mount.files)?;
+        writeln!(
+            out,
+            "mount        {}: {} <-> {} ({} files)",
+            mount.mount, mount.local, mount.prefix, mount.files
+        )?;
     }
-    writeln!(out, "engine       {}", if status.resident { "resident" } else { "not running" })?;
-    writeln!(out, "last pull    {}", status.last_pull.clone().unwrap_or_else(never))?;
-    writeln!(out, "last push    {}", status.last_push.clone().unwrap_or_else(never))?;
+    writeln!(
+        out,
+        "engine       {}",
+        if status.resident {
+            "resident"
+        } else {
+            "not running"
+        }
+    )?;
+    writeln!(
+        out,
+        "last pull    {}",
+        status.last_pull.clone().unwrap_or_else(never)
+    )?;
+    writeln!(
+        out,
+        "last push    {}",
+        status.last_push.clone().unwrap_or_else(never)
+    )?;
     if status.resident {
         writeln!(out, "changes      {}", status.watch)?;
         writeln!(out, "pending      {} paths", status.pending)?;
@@ -173,10 +222,20 @@ fn status_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         writeln!(out, "conflict     {}", place(&copy.mount, &copy.copy))?;
     }
     for problem in &status.problems {
-        writeln!(out, "problem      {}: {}", place(&problem.mount, &problem.path), problem.message)?;
+        writeln!(
+            out,
+            "problem      {}: {}",
+            place(&problem.mount, &problem.path),
+            problem.message
+        )?;
     }
     if let Some(first) = status.held.first() {
-        writeln!(out, "held         {} deletes: {}", status.held.len(), first.reason)?;
+        writeln!(
+            out,
+            "held         {} deletes: {}",
+            status.held.len(),
+            first.reason
+        )?;
     }
     Ok(())
 }
@@ -193,7 +252,10 @@ mod tests {
 
     #[test]
     fn a_quiet_pass_says_so_in_one_line() {
-        assert_eq!(shown(Form::Text, &Report::default()), "everything is up to date in 0.0 s\n");
+        assert_eq!(
+            shown(Form::Text, &Report::default()),
+            "everything is up to date in 0.0 s\n"
+        );
         assert_eq!(shown(Form::Quiet, &Report::default()), "");
     }
 
@@ -201,11 +263,26 @@ mod tests {
     fn json_is_one_document_with_every_list() {
         let text = shown(Form::Json, &Report::default());
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        for name in ["downloaded", "uploaded", "merged", "deleted_local", "deleted_remote", "conflicts", "problems", "held"] {
+        for name in [
+            "downloaded",
+            "uploaded",
+            "merged",
+            "deleted_local",
+            "deleted_remote",
+            "conflicts",
+            "problems",
+            "held",
+        ] {
             assert_eq!(value[name], serde_json::json!([]), "{name}");
         }
-        assert_eq!(value["requests"], serde_json::json!({"list":0,"get":0,"put":0,"head":0,"delete":0}));
-        assert_eq!((&value["duration_ms"], &value["bytes_in"]), (&serde_json::json!(0), &serde_json::json!(0)));
+        assert_eq!(
+            value["requests"],
+            serde_json::json!({"list":0,"get":0,"put":0,"head":0,"delete":0})
+        );
+        assert_eq!(
+            (&value["duration_ms"], &value["bytes_in"]),
+            (&serde_json::json!(0), &serde_json::json!(0))
+        );
     }
 
     #[test]

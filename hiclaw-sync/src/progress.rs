@@ -2,11 +2,7 @@
 //!
 //! One bar: listing first, then bytes. Drawn on standard error, so that results can be piped.
 
-use std::{
-    io::IsTerminal as _,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sync_core::{
@@ -45,7 +41,9 @@ impl Progress for Bar {
     }
 
     fn planned(&self, files: u64, bytes: u64) {
-        let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {wide_msg}");
+        let style = ProgressStyle::with_template(
+            "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {wide_msg}",
+        );
         match style {
             Ok(style) => self.bar.set_style(style),
             Err(error) => tracing::debug!(%error, "the bar's template is broken"),

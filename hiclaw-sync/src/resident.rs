@@ -47,10 +47,20 @@ impl Engine {
             .await?
             .context("can't watch the files")?;
         let resident = Resident::start(session, settings, Some(news));
-        let requests = Arc::new(Requests { resident: resident.clone() });
-        let control = ControlServer::bind(state_directory, requests)
-            .with_context(|| format!("can't open the control socket in {}", state_directory.display()))?;
-        Ok(Self { resident, _watcher: watcher, _control: control })
+        let requests = Arc::new(Requests {
+            resident: resident.clone(),
+        });
+        let control = ControlServer::bind(state_directory, requests).with_context(|| {
+            format!(
+                "can't open the control socket in {}",
+                state_directory.display()
+            )
+        })?;
+        Ok(Self {
+            resident,
+            _watcher: watcher,
+            _control: control,
+        })
     }
 
     /// The engine.
@@ -85,7 +95,9 @@ fn watched_mounts(session: &Session) -> Vec<WatchedMount> {
                 index: MountIndex(u16::try_from(index).ok()?),
                 path: mount.root.path().to_owned(),
                 enters: Arc::new(move |path| !directories.prunes(path)),
-                cares: Arc::new(move |path| files.rule_for(path).sync != sync_core::layout::SyncMode::None),
+                cares: Arc::new(move |path| {
+                    files.rule_for(path).sync != sync_core::layout::SyncMode::None
+                }),
             })
         })
         .collect()
@@ -97,13 +109,21 @@ struct Requests {
 }
 
 impl Handler for Requests {
-    fn handle(&self, request: Request, events: EventSink) -> BoxFuture<'static, Result<Value, ControlError>> {
+    fn handle(
+        &self,
+        request: Request,
+        events: EventSink,
+    ) -> BoxFuture<'static, Result<Value, ControlError>> {
         let resident = self.resident.clone();
         async move { answer(&resident, request, events).await }.boxed()
     }
 }
 
-async fn answer(resident: &Resident, request: Request, events: EventSink) -> Result<Value, ControlError> {
+async fn answer(
+    resident: &Resident,
+    request: Request,
+    events: EventSink,
+) -> Result<Value, ControlError> {
     match request.op {
         Op::Pull => pass(resident, request, Direction::Pull).await,
         Op::Push => pass(resident, request, Direction::Push).await,
@@ -123,7 +143,11 @@ async fn answer(resident: &Resident, request: Request, events: EventSink) -> Res
     }
 }
 
-async fn pass(resident: &Resident, request: Request, direction: Direction) -> Result<Value, ControlError> {
+async fn pass(
+    resident: &Resident,
+    request: Request,
+    direction: Direction,
+) -> Result<Value, ControlError> {
     let request = pass_request(resident, &request, direction)?;
     report(resident.pass(request).await)
 }
@@ -139,10 +163,21 @@ async fn plan(resident: &Resident, request: Request) -> Result<Value, ControlErr
     report(resident.plan(request).await)
 }
 
-fn pass_request(resident: &Resident, request: &Request, direction: Direction) -> Result<PassRequest, ControlError> {
-    let paths = request.paths.iter().map(|path| resident.session().locate(path)).collect::<Result<_, _>>();
+fn pass_request(
+    resident: &Resident,
+    request: &Request,
+    direction: Direction,
+) -> Result<PassRequest, ControlError> {
+    let paths = request
+        .paths
+        .iter()
+        .map(|path| resident.session().locate(path))
+        .collect::<Result<_, _>>();
     let paths = paths.map_err(|error| refused(ERROR_USAGE, error.to_string()))?;
-    Ok(PassRequest { paths, ..PassRequest::everything(direction) })
+    Ok(PassRequest {
+        paths,
+        ..PassRequest::everything(direction)
+    })
 }
 
 fn report(result: Result<Result<Report, PassError>, Ended>) -> Result<Value, ControlError> {
@@ -160,7 +195,10 @@ fn report(result: Result<Result<Report, PassError>, Ended>) -> Result<Value, Con
 }
 
 /// Passes events on until the client or the engine goes.
-async fn forward(mut from: broadcast::Receiver<sync_core::resident::Event>, to: EventSink) -> Result<Value, ControlError> {
+async fn forward(
+    mut from: broadcast::Receiver<sync_core::resident::Event>,
+    to: EventSink,
+) -> Result<Value, ControlError> {
     loop {
         match from.recv().await {
             Ok(event) => {
@@ -178,10 +216,17 @@ fn document(value: &impl serde::Serialize) -> Result<Value, ControlError> {
     serde_json::to_value(value).map_err(|error| refused(ERROR_FAILED, error.to_string()))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ControlError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| refused(ERROR_FAILED, error.to_string()))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ControlError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| refused(ERROR_FAILED, error.to_string()))
 }
 
 fn refused(kind: &str, message: String) -> ControlError {
-    ControlError::Refused { kind: kind.to_owned(), message }
+    ControlError::Refused {
+        kind: kind.to_owned(),
+        message,
+    }
 }

@@ -34,15 +34,25 @@ impl Worker {
     pub async fn connect(settings: Settings) -> anyhow::Result<Self> {
         // A wrong layout is found before anything is asked of the network.
         settings.load_layout(&Team::default())?;
-        let store: Arc<dyn ObjectStore> = Arc::new(S3Store::connect(&settings.store.s3_config()).await?);
+        let store: Arc<dyn ObjectStore> =
+            Arc::new(S3Store::connect(&settings.store.s3_config()).await?);
         Self::with_store(settings, store).await
     }
 
     /// The same on a store that is already at hand.
-    pub async fn with_store(settings: Settings, store: Arc<dyn ObjectStore>) -> anyhow::Result<Self> {
-        let team = team(&settings, &*store).await.with_context(|| place(&settings))?;
+    pub async fn with_store(
+        settings: Settings,
+        store: Arc<dyn ObjectStore>,
+    ) -> anyhow::Result<Self> {
+        let team = team(&settings, &*store)
+            .await
+            .with_context(|| place(&settings))?;
         let layout = settings.load_layout(&team)?;
-        Ok(Self { settings, store, layout })
+        Ok(Self {
+            settings,
+            store,
+            layout,
+        })
     }
 
     /// Opens the mounts.
@@ -60,7 +70,9 @@ impl Worker {
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Worker").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Worker")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,7 +92,9 @@ pub fn place(settings: &Settings) -> String {
 /// The team that the agent's documents name: the local ones, or before the first pull those in the bucket.
 async fn team(settings: &Settings, store: &dyn ObjectStore) -> anyhow::Result<Team> {
     let prefix = Prefix::new(&format!("agents/{}", settings.worker))?;
-    let Some(agents_md) = document(settings, store, &prefix, "AGENTS.md").await? else { return Ok(Team::default()) };
+    let Some(agents_md) = document(settings, store, &prefix, "AGENTS.md").await? else {
+        return Ok(Team::default());
+    };
     let config = document(settings, store, &prefix, "openclaw.json").await?;
     let config = config.and_then(|text| sync_core::merge::value(&text).ok());
     Ok(team_from_agents_md(&agents_md, config.as_ref()))
@@ -115,7 +129,12 @@ pub async fn read_object(
     while let Some(piece) = object.body.next().await {
         content.extend_from_slice(&piece?);
         if content.len() > MAX_DOCUMENT_BYTES {
-            return Err(StoreError::new("GET", key.as_str(), StoreErrorKind::Other, "larger than a document may be"));
+            return Err(StoreError::new(
+                "GET",
+                key.as_str(),
+                StoreErrorKind::Other,
+                "larger than a document may be",
+            ));
         }
     }
     Ok(Some(String::from_utf8_lossy(&content).into_owned()))

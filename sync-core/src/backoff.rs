@@ -16,14 +16,22 @@ impl Backoff {
     /// Waits `first` after the first failure, twice as long after each further one, `cap` at most.
     #[must_use]
     pub fn new(first: Duration, cap: Duration) -> Self {
-        Self { first, cap, failures: 0 }
+        Self {
+            first,
+            cap,
+            failures: 0,
+        }
     }
 
     /// The wait after one more failure; `random` in 0..1 takes off up to half of it.
     pub fn next(&mut self, random: f64) -> Duration {
-        let doubled = self.first.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
+        let doubled = self
+            .first
+            .saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
         self.failures = self.failures.saturating_add(1);
-        doubled.min(self.cap).mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0)
+        doubled
+            .min(self.cap)
+            .mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0)
     }
 
     /// Starts anew after a success.

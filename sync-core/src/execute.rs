@@ -68,7 +68,10 @@ pub(crate) enum ExecuteError {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// Done; this is what both sides hold now, and what to report, if anything.
-    Done { change: RowChange, effect: Effect },
+    Done {
+        change: Box<RowChange>,
+        effect: Effect,
+    },
     /// Somebody changed the path first.
     Stale(RelPath),
     /// It can't be done.
@@ -113,11 +116,15 @@ impl From<LocalError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        match error.kind {
-            StoreErrorKind::Precondition | StoreErrorKind::NotFound | StoreErrorKind::Rejected => {
-                Self::Stale
-            }
-            _ => Self::Store(error),
+        let overtaken = [
+            StoreErrorKind::Precondition,
+            StoreErrorKind::NotFound,
+            StoreErrorKind::Rejected,
+        ];
+        if overtaken.contains(&error.kind) {
+            Self::Stale
+        } else {
+            Self::Store(error)
         }
     }
 }
@@ -238,10 +245,7 @@ impl Context {
             )),
             Failure::Store(error) if error.kind.is_fatal() => Err(error.into()),
             Failure::Store(error) => {
-                let kind = match error.kind {
-                    StoreErrorKind::Denied => ProblemKind::Denied,
-                    _ => ProblemKind::Store,
-                };
+                let kind = problem_kind(&error);
                 let problem = self.problem(path, kind, error.to_string());
                 if error.kind.is_transient() {
                     Ok(Outcome::Unfinished(problem, path.clone()))
@@ -265,7 +269,7 @@ impl Executed {
             }
             Outcome::Done { change, effect } => {
                 self.report_effect(effect);
-                return Some(change);
+                return Some(*change);
             }
         }
         None
@@ -295,6 +299,15 @@ impl Executed {
                 report.conflicts.push(conflict);
             }
         }
+    }
+}
+
+/// The word for a failure of the store.
+pub(crate) fn problem_kind(error: &StoreError) -> ProblemKind {
+    if error.kind == StoreErrorKind::Denied {
+        ProblemKind::Denied
+    } else {
+        ProblemKind::Store
     }
 }
 

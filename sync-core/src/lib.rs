@@ -5,8 +5,10 @@
 //! What happens in every case is in the project's semantics document; how the modules hang together in its architecture
 //! document. The library never prints, reads no environment variables of its own, and starts no processes.
 
+pub mod backoff;
 pub mod baseline;
 pub mod conflict;
+pub mod debounce;
 pub mod digest;
 mod execute;
 pub mod guard;
@@ -25,4 +27,5 @@ pub mod scan;
 pub mod secret;
 pub mod session;
 pub mod stage;
+pub mod status;
 pub mod store;

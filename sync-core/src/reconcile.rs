@@ -34,6 +34,7 @@ impl Change {
     ];
 
     /// Compares what was there with what is there.
+    #[must_use]
     pub fn between<T: PartialEq>(before: Option<&T>, now: Option<&T>) -> Self {
         match (before, now) {
             (None, None) => Self::Absent,
@@ -142,12 +143,13 @@ fn merged(local: Change, remote: Change) -> Decision {
     }
 }
 
+#[expect(clippy::match_same_arms, reason = "each row of the table stands for itself, grouped by what happened")]
 fn mirrored(local: Change, remote: Change, policy: Policy) -> Decision {
     use Change::{Absent, Created, Deleted, Modified, Unchanged};
     match (local, remote) {
         // In agreement, or as agreed: a side that is absent without having changed is a delete that was not to travel.
-        (Unchanged, Unchanged) | (Unchanged, Absent) | (Absent, Unchanged) => Decision::Nothing,
-        (Absent, Absent) | (Absent | Deleted, Deleted) | (Deleted, Absent) => Decision::Forget,
+        (Unchanged, Unchanged | Absent) | (Absent, Unchanged) => Decision::Nothing,
+        (Absent | Deleted, Absent | Deleted) => Decision::Forget,
 
         // Only the remote side has something new.
         (Absent | Unchanged, Created | Modified) => pull_or_wait(policy),

@@ -40,7 +40,7 @@ pub struct LocalError {
 impl LocalError {
     pub(crate) fn new(
         operation: &'static str,
-        path: impl ToString,
+        path: impl std::fmt::Display,
         source: impl Into<io::Error>,
     ) -> Self {
         Self {

@@ -44,15 +44,19 @@ fn list(global: &GlobalOptions) -> anyhow::Result<Exit> {
                 .collect();
             output::json(&mut out, &documents)
         }
-        Form::Text | Form::Quiet => {
-            layouts.iter().try_for_each(|(name, description)| writeln!(out, "{name:<18} {description}"))
-        }
+        Form::Text | Form::Quiet => layouts
+            .iter()
+            .try_for_each(|(name, description)| writeln!(out, "{name:<18} {description}")),
     };
     output::forgive_closed_pipe(written)?;
     for (path, error) in &known.broken {
         tracing::warn!(path = %path.display(), "not a layout: {error}");
     }
-    Ok(if known.broken.is_empty() { Exit::Done } else { Exit::Problems })
+    Ok(if known.broken.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Problems
+    })
 }
 
 fn show(global: &GlobalOptions, name: String) -> anyhow::Result<Exit> {
@@ -60,7 +64,9 @@ fn show(global: &GlobalOptions, name: String) -> anyhow::Result<Exit> {
     options.layout = Some(name);
     // A layout can be looked at before there is a worker.
     options.worker.get_or_insert_with(|| "NAME".to_owned());
-    options.endpoint.get_or_insert_with(|| "http://127.0.0.1:9000".to_owned());
+    options
+        .endpoint
+        .get_or_insert_with(|| "http://127.0.0.1:9000".to_owned());
     options.access_key.get_or_insert_with(|| Secret::new("-"));
     options.secret_key.get_or_insert_with(|| Secret::new("-"));
     let layout = settings(&options)?.load_layout(&Team::default())?;
@@ -69,7 +75,8 @@ fn show(global: &GlobalOptions, name: String) -> anyhow::Result<Exit> {
 }
 
 fn check(global: &GlobalOptions, file: &Path) -> anyhow::Result<Exit> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
     let mistakes = Layout::check(&text, &file.display().to_string());
     let mut out = io::stdout().lock();
     let written = match form(global) {
@@ -82,9 +89,17 @@ fn check(global: &GlobalOptions, file: &Path) -> anyhow::Result<Exit> {
                 .collect();
             output::json(&mut out, &documents)
         }
-        Form::Text | Form::Quiet if mistakes.is_empty() => writeln!(out, "{}: no mistakes", file.display()),
-        Form::Text | Form::Quiet => mistakes.iter().try_for_each(|mistake| writeln!(out, "{mistake}")),
+        Form::Text | Form::Quiet if mistakes.is_empty() => {
+            writeln!(out, "{}: no mistakes", file.display())
+        }
+        Form::Text | Form::Quiet => mistakes
+            .iter()
+            .try_for_each(|mistake| writeln!(out, "{mistake}")),
     };
     output::forgive_closed_pipe(written)?;
-    Ok(if mistakes.is_empty() { Exit::Done } else { Exit::Usage })
+    Ok(if mistakes.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Usage
+    })
 }

@@ -58,30 +58,53 @@ impl Way {
     }
 }
 
-pub(super) async fn run(global: &GlobalOptions, way: Way, arguments: PassArguments) -> anyhow::Result<Exit> {
+pub(super) async fn run(
+    global: &GlobalOptions,
+    way: Way,
+    arguments: PassArguments,
+) -> anyhow::Result<Exit> {
     let settings = settings(global)?;
-    let mood = if arguments.dry_run { Mood::Planned } else { Mood::Done };
+    let mood = if arguments.dry_run {
+        Mood::Planned
+    } else {
+        Mood::Done
+    };
     let report = match ControlClient::connect(&worker::state_directory(&settings)).await? {
         Some(client) => ask(client, way, arguments).await?,
         None => alone(global, settings, way, arguments).await?,
     };
-    output::report(&mut io::stdout().lock(), form(global), mood, &report).context("can't write the result")?;
+    output::report(&mut io::stdout().lock(), form(global), mood, &report)
+        .context("can't write the result")?;
     Ok(Exit::of_report(&report))
 }
 
 /// Lets the resident engine do it.
-async fn ask(mut client: ControlClient, way: Way, arguments: PassArguments) -> anyhow::Result<Report> {
+async fn ask(
+    mut client: ControlClient,
+    way: Way,
+    arguments: PassArguments,
+) -> anyhow::Result<Report> {
     let request = Request {
-        op: if arguments.dry_run { Op::Plan } else { way.op() },
+        op: if arguments.dry_run {
+            Op::Plan
+        } else {
+            way.op()
+        },
         paths: arguments.paths,
         direction: arguments.dry_run.then(|| way.word().to_owned()),
         ..Request::new(way.op())
     };
     let result = client.call(request, |_| {}).await;
     match result {
-        Ok(value) => serde_json::from_value(value).context("the resident engine's answer is not understood"),
+        Ok(value) => {
+            serde_json::from_value(value).context("the resident engine's answer is not understood")
+        }
         Err(ControlError::Refused { kind, message }) => {
-            let exit = if kind == ERROR_UNREACHABLE { Exit::Unreachable } else { Exit::Failed };
+            let exit = if kind == ERROR_UNREACHABLE {
+                Exit::Unreachable
+            } else {
+                Exit::Failed
+            };
             Err(anyhow::Error::new(Remote(exit)).context(message))
         }
         Err(error) => Err(error.into()),
@@ -98,9 +121,21 @@ async fn alone(
     let place = worker::place(&settings);
     let worker = Worker::connect(settings).await?;
     let session = worker.session().await?;
-    let paths = arguments.paths.iter().map(|path| session.locate(path)).collect::<Result<_, _>>()?;
-    let approval = if way == Way::Approve { Approval::Given } else { Approval::None };
-    let request = PassRequest { paths, approval, ..PassRequest::everything(way.direction()) };
+    let paths = arguments
+        .paths
+        .iter()
+        .map(|path| session.locate(path))
+        .collect::<Result<_, _>>()?;
+    let approval = if way == Way::Approve {
+        Approval::Given
+    } else {
+        Approval::None
+    };
+    let request = PassRequest {
+        paths,
+        approval,
+        ..PassRequest::everything(way.direction())
+    };
     let progress = progress::start(global);
     let result = match arguments.dry_run {
         true => session.plan(&request, &progress).await,
@@ -110,7 +145,13 @@ async fn alone(
     result.map_err(|error| {
         // What was done before the end is told too: it is done.
         if !error.report.is_quiet() {
-            output::report(&mut io::stderr().lock(), output::Form::Text, Mood::Done, &error.report).ok();
+            output::report(
+                &mut io::stderr().lock(),
+                output::Form::Text,
+                Mood::Done,
+                &error.report,
+            )
+            .ok();
         }
         anyhow::Error::new(error.source).context(place)
     })

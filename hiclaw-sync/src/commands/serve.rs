@@ -24,7 +24,9 @@ pub(super) async fn run(global: &GlobalOptions, arguments: ServeArguments) -> an
     })
     .await?;
     let mut out = io::stdout();
-    writeln!(out, "listening on http://{}", server.local_addr()).and_then(|()| out.flush()).context("can't write to standard output")?;
+    writeln!(out, "listening on http://{}", server.local_addr())
+        .and_then(|()| out.flush())
+        .context("can't write to standard output")?;
     let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for SIGINT")?;
     server
@@ -45,13 +47,22 @@ fn keys(global: &GlobalOptions, arguments: &ServeArguments) -> anyhow::Result<(S
     // Half a pair is a mistake that the settings explain.
     let settings = StoreSettings::resolve(global, &ProcessEnvironment)?;
     match settings.credentials {
-        CredentialSource::Static { access_key, secret_key, .. } => Ok((access_key.expose().to_owned(), secret_key)),
-        CredentialSource::Controller | CredentialSource::Aws if arguments.listen.ip().is_loopback() => {
+        CredentialSource::Static {
+            access_key,
+            secret_key,
+            ..
+        } => Ok((access_key.expose().to_owned(), secret_key)),
+        CredentialSource::Controller | CredentialSource::Aws
+            if arguments.listen.ip().is_loopback() =>
+        {
             let (access_key, secret_key) = DEFAULT_SERVE_KEYS;
             Ok((access_key.to_owned(), Secret::new(secret_key)))
         }
         CredentialSource::Controller | CredentialSource::Aws => {
-            bail!("give --access-key and --secret-key: {} can be reached from other machines", arguments.listen)
+            bail!(
+                "give --access-key and --secret-key: {} can be reached from other machines",
+                arguments.listen
+            )
         }
     }
 }

@@ -18,7 +18,8 @@ use crate::{
 
 pub(super) async fn status(global: &GlobalOptions) -> anyhow::Result<Exit> {
     let status = fetch(global).await?;
-    output::status(&mut io::stdout().lock(), form(global), &status).context("can't write the status")?;
+    output::status(&mut io::stdout().lock(), form(global), &status)
+        .context("can't write the status")?;
     Ok(Exit::Done)
 }
 
@@ -28,9 +29,9 @@ pub(super) async fn conflicts(global: &GlobalOptions) -> anyhow::Result<Exit> {
     let written = match form(global) {
         Form::Json => output::json(&mut out, &copies),
         Form::Text | Form::Quiet if copies.is_empty() => writeln!(out, "no conflict copies"),
-        Form::Text | Form::Quiet => {
-            copies.iter().try_for_each(|copy| writeln!(out, "{}: {} ({} bytes)", copy.mount, copy.copy, copy.bytes))
-        }
+        Form::Text | Form::Quiet => copies.iter().try_for_each(|copy| {
+            writeln!(out, "{}: {} ({} bytes)", copy.mount, copy.copy, copy.bytes)
+        }),
     };
     output::forgive_closed_pipe(written)?;
     Ok(Exit::Done)
@@ -41,7 +42,8 @@ async fn fetch(global: &GlobalOptions) -> anyhow::Result<Status> {
     let settings = settings(global)?;
     if let Some(mut client) = ControlClient::connect(&worker::state_directory(&settings)).await? {
         let value = client.call(Request::new(Op::Status), |_| {}).await?;
-        return serde_json::from_value(value).context("the resident engine's answer is not understood");
+        return serde_json::from_value(value)
+            .context("the resident engine's answer is not understood");
     }
     let worker = Worker::connect(settings).await?;
     Ok(worker.session().await?.status())

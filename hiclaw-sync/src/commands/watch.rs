@@ -18,7 +18,10 @@ use crate::{
 pub(super) async fn run(global: &GlobalOptions, arguments: WatchArguments) -> anyhow::Result<Exit> {
     let worker = worker(global).await?;
     let session = Arc::new(worker.session().await?);
-    let settings = ResidentSettings { pull_interval: arguments.pull_interval, ..ResidentSettings::default() };
+    let settings = ResidentSettings {
+        pull_interval: arguments.pull_interval,
+        ..ResidentSettings::default()
+    };
     let engine = Engine::start(session, settings, &worker.state_directory()).await?;
     let mut events = engine.resident().subscribe();
     let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;

@@ -5,7 +5,7 @@
 mod listings;
 
 use s3s::{
-    S3Request, S3Response, S3Result,
+    S3ErrorCode, S3Request, S3Response, S3Result,
     dto::{
         AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm,
         CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart, CopyPartResult,
@@ -20,6 +20,7 @@ use super::{
     checksum::{self, Algorithm, Checksums, Expected, Span},
     clock,
     condition::WriteCondition,
+    error::StoreError,
     fields::{
         given_checksums, given_headers, put_checksum_type, put_checksums, refuse_customer_keys,
     },
@@ -158,10 +159,12 @@ pub(crate) async fn upload_part_copy(
         service,
         trailing_headers,
     };
-    let found = get_object(store, read).await?;
-    if found.status == Some(hyper::StatusCode::NOT_MODIFIED) {
-        return Err(s3_error!(PreconditionFailed));
-    }
+    let found = match get_object(store, read).await {
+        Err(error) if *error.code() == S3ErrorCode::NotModified => {
+            return Err(StoreError::PreconditionFailed.into());
+        }
+        found => found?,
+    };
     let wanted = upload.algorithm.map(Algorithm::name);
     let expected = Expected::new(None, Checksums::default(), wanted, &hyper::HeaderMap::new())?;
     let incoming = Incoming {

@@ -4,12 +4,13 @@
 
 use std::ops::Range;
 
+use hyper::{HeaderMap, header::HeaderValue};
 use s3s::{
     S3Error, S3Request, S3Response, S3Result,
     dto::{
         Checksum, ETag, GetObjectAttributesInput, GetObjectAttributesOutput,
         GetObjectAttributesParts, GetObjectInput, GetObjectOutput, HeadObjectInput,
-        HeadObjectOutput, PartNumber, Range as RequestedRange,
+        HeadObjectOutput, PartNumber, Range as RequestedRange, TimestampFormat,
     },
     s3_error,
 };
@@ -62,15 +63,7 @@ pub(crate) async fn get_object(
         .await?;
     let mut output = GetObjectOutput::default();
     put_description!(output, row);
-    match judge(&condition, &row)? {
-        Reading::NotModified => {
-            return Ok(S3Response::with_status(
-                output,
-                hyper::StatusCode::NOT_MODIFIED,
-            ));
-        }
-        Reading::Proceed => {}
-    }
+    judge(&condition, &row)?;
     let selection = select(&row, input.range, input.part_number)?;
     let is_whole = selection.header.is_none();
     if is_whole
@@ -102,15 +95,7 @@ pub(crate) async fn head_object(
         .await?;
     let mut output = HeadObjectOutput::default();
     put_description!(output, row);
-    match judge(&condition, &row)? {
-        Reading::NotModified => {
-            return Ok(S3Response::with_status(
-                output,
-                hyper::StatusCode::NOT_MODIFIED,
-            ));
-        }
-        Reading::Proceed => {}
-    }
+    judge(&condition, &row)?;
     let selection = select(&row, input.range, input.part_number)?;
     let is_whole = selection.header.is_none();
     if is_whole
@@ -145,8 +130,10 @@ pub(crate) async fn get_object_attributes(
         last_modified: Some(clock::seconds(row.modified)),
         ..Default::default()
     };
-    for attribute in &input.object_attributes {
-        match attribute.as_str() {
+    // Clients send one header with commas between the names.
+    let asked = input.object_attributes.iter().flat_map(|names| names.as_str().split(','));
+    for attribute in asked {
+        match attribute.trim() {
             "ETag" => output.e_tag = Some(ETag::Strong(row.etag.clone())),
             "ObjectSize" => output.object_size = Some(signed(row.size_bytes)),
             "StorageClass" => {
@@ -179,17 +166,31 @@ fn find(
     object(connection, bucket, &key)?.ok_or(StoreError::NoSuchKey { key })
 }
 
-enum Reading {
-    Proceed,
-    NotModified,
-}
-
-fn judge(condition: &ReadCondition, row: &ObjectRow) -> S3Result<Reading> {
+/// Refuses when the condition fails, and when the client has this version already, which is an error here too.
+fn judge(condition: &ReadCondition, row: &ObjectRow) -> S3Result<()> {
     match condition.judge(&row.etag, &clock::seconds(row.modified)) {
-        Verdict::Proceed => Ok(Reading::Proceed),
-        Verdict::NotModified => Ok(Reading::NotModified),
+        Verdict::Proceed => Ok(()),
+        Verdict::NotModified => Err(not_modified(row)),
         Verdict::Failed => Err(StoreError::PreconditionFailed.into()),
     }
+}
+
+fn not_modified(row: &ObjectRow) -> S3Error {
+    let mut error = s3_error!(NotModified);
+    let mut headers = HeaderMap::new();
+    if let Ok(etag) = ETag::Strong(row.etag.clone()).to_http_header() {
+        headers.insert(hyper::header::ETAG, etag);
+    }
+    let mut date = Vec::new();
+    if clock::seconds(row.modified)
+        .format(TimestampFormat::HttpDate, &mut date)
+        .is_ok()
+        && let Ok(date) = HeaderValue::from_bytes(&date)
+    {
+        headers.insert(hyper::header::LAST_MODIFIED, date);
+    }
+    error.set_headers(headers);
+    error
 }
 
 /// There are no versions but the current one, which is named `null`.
@@ -250,12 +251,12 @@ fn part_range(row: &ObjectRow, part: PartNumber) -> Option<Range<u64>> {
 
 fn not_satisfiable(whole: u64) -> S3Error {
     let mut error = s3_error!(InvalidRange, "The requested range is not satisfiable");
-    if let Ok(value) = hyper::header::HeaderValue::try_from(format!("bytes */{whole}")) {
-        let mut headers = hyper::HeaderMap::new();
+    if let Ok(value) = HeaderValue::try_from(format!("bytes */{whole}")) {
+        let mut headers = HeaderMap::new();
         headers.insert(hyper::header::CONTENT_RANGE, value);
         headers.insert(
             hyper::header::CONTENT_TYPE,
-            hyper::header::HeaderValue::from_static("application/xml"),
+            HeaderValue::from_static("application/xml"),
         );
         error.set_headers(headers);
     }

@@ -131,7 +131,11 @@ impl MountPending {
             Scope::Subtree(path) => (path, Extent::Subtree),
             Scope::Path(path) => (path, Extent::Path),
         };
-        if self.paths.get(path).is_some_and(|(held, _)| *held >= extent) {
+        if self
+            .paths
+            .get(path)
+            .is_some_and(|(held, _)| *held >= extent)
+        {
             return Some(Slot::At(path.clone()));
         }
         if self.subtrees == 0 {
@@ -199,10 +203,19 @@ impl MountPending {
     }
 
     fn take_under(&mut self, dir: &RelPath) -> Vec<(Scope, Pending)> {
-        let mut covered: Vec<RelPath> = self.paths.contains_key(dir).then(|| dir.clone()).into_iter().collect();
+        let mut covered: Vec<RelPath> = self
+            .paths
+            .contains_key(dir)
+            .then(|| dir.clone())
+            .into_iter()
+            .collect();
         if let Some(first) = first_beneath(dir) {
             let beneath = self.paths.range((Bound::Included(first), Bound::Unbounded));
-            covered.extend(beneath.map(|(path, _)| path.clone()).take_while(|path| path.is_under(dir)));
+            covered.extend(
+                beneath
+                    .map(|(path, _)| path.clone())
+                    .take_while(|path| path.is_under(dir)),
+            );
         }
         covered
             .into_iter()

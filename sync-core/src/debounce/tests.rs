@@ -27,10 +27,7 @@ fn ms(milliseconds: u64) -> Duration {
 }
 
 fn debouncer() -> (Debouncer, Instant) {
-    (
-        Debouncer::new(DebounceSettings::default()),
-        Instant::now(),
-    )
+    (Debouncer::new(DebounceSettings::default()), Instant::now())
 }
 
 #[test]
@@ -81,21 +78,67 @@ fn what_is_overdue_longest_comes_first() {
 fn what_covers_takes_over_what_it_covers() {
     let table: &[(&str, &[DirtyPath], &[DirtyPath])] = &[
         ("the same path twice", &[path("a"), path("a")], &[path("a")]),
-        ("a subtree over its paths", &[path("a/b"), path("a/c/d"), subtree("a")], &[subtree("a")]),
-        ("a path under a subtree", &[subtree("a"), path("a/b/c")], &[subtree("a")]),
-        ("a subtree under a subtree", &[subtree("a"), subtree("a/b")], &[subtree("a")]),
-        ("a subtree over a subtree", &[subtree("a/b"), subtree("a")], &[subtree("a")]),
-        ("a path that becomes a subtree", &[path("a"), subtree("a")], &[subtree("a")]),
-        ("a subtree whose own path is noted", &[subtree("a"), path("a")], &[subtree("a")]),
-        ("a path is no cover for what is beneath it", &[path("a"), path("a/b")], &[path("a"), path("a/b")]),
+        (
+            "a subtree over its paths",
+            &[path("a/b"), path("a/c/d"), subtree("a")],
+            &[subtree("a")],
+        ),
+        (
+            "a path under a subtree",
+            &[subtree("a"), path("a/b/c")],
+            &[subtree("a")],
+        ),
+        (
+            "a subtree under a subtree",
+            &[subtree("a"), subtree("a/b")],
+            &[subtree("a")],
+        ),
+        (
+            "a subtree over a subtree",
+            &[subtree("a/b"), subtree("a")],
+            &[subtree("a")],
+        ),
+        (
+            "a path that becomes a subtree",
+            &[path("a"), subtree("a")],
+            &[subtree("a")],
+        ),
+        (
+            "a subtree whose own path is noted",
+            &[subtree("a"), path("a")],
+            &[subtree("a")],
+        ),
+        (
+            "a path is no cover for what is beneath it",
+            &[path("a"), path("a/b")],
+            &[path("a"), path("a/b")],
+        ),
         (
             "siblings that sort between a directory and its contents",
-            &[path("a-b"), path("a.b"), path("a/b"), path("a0"), subtree("a")],
+            &[
+                path("a-b"),
+                path("a.b"),
+                path("a/b"),
+                path("a0"),
+                subtree("a"),
+            ],
             &[subtree("a"), path("a-b"), path("a.b"), path("a0")],
         ),
-        ("a mount over everything", &[path("a"), subtree("b"), mount()], &[mount()]),
-        ("anything under a mount", &[mount(), path("a"), subtree("b"), mount()], &[mount()]),
-        ("control characters under a directory", &[path("a/\u{1}"), path("a/\u{1}\u{1}"), subtree("a")], &[subtree("a")]),
+        (
+            "a mount over everything",
+            &[path("a"), subtree("b"), mount()],
+            &[mount()],
+        ),
+        (
+            "anything under a mount",
+            &[mount(), path("a"), subtree("b"), mount()],
+            &[mount()],
+        ),
+        (
+            "control characters under a directory",
+            &[path("a/\u{1}"), path("a/\u{1}\u{1}"), subtree("a")],
+            &[subtree("a")],
+        ),
     ];
     for (name, notes, expected) in table {
         let (mut debouncer, start) = debouncer();

@@ -94,7 +94,7 @@ fn delete_local(context: &Context, tasks: &[Task]) -> Result<Vec<Outcome>, Execu
                         context.progress.file_done(&path);
                         let entry = context.entry(&path, &task.handling, 0);
                         Ok(Outcome::Done {
-                            change: RowChange::Forget(path),
+                            change: Box::new(RowChange::Forget(path)),
                             effect: Effect::DeletedLocal(entry),
                         })
                     }
@@ -119,7 +119,7 @@ async fn delete_remote(context: Arc<Context>, task: Task) -> Result<Outcome, Exe
             context.progress.file_done(&path);
             let entry = context.entry(&path, &task.handling, 0);
             Ok(Outcome::Done {
-                change: RowChange::Forget(path),
+                change: Box::new(RowChange::Forget(path)),
                 effect: Effect::DeletedRemote(entry),
             })
         }

@@ -161,7 +161,7 @@ async fn prepare_conflict(
             digest: hash.digest,
         };
         Prepared::Finished(Outcome::Done {
-            change: RowChange::Record(row),
+            change: Box::new(RowChange::Record(row)),
             effect: Effect::Recorded,
         })
     };
@@ -411,7 +411,7 @@ fn publish(
         }
     };
     Ok(Outcome::Done {
-        change: RowChange::Record(row),
+        change: Box::new(RowChange::Record(row)),
         effect,
     })
 }
@@ -479,14 +479,16 @@ pub(super) fn read_text(
         Some(_) => {
             let (mut file, fingerprint) = context.mount.root.open_file(path)?;
             let mut text = String::new();
-            file.read_to_string(&mut text)
-                .map_err(|error| match error.kind() {
-                    std::io::ErrorKind::InvalidData => Failure::Problem(
+            file.read_to_string(&mut text).map_err(|error| {
+                if error.kind() == std::io::ErrorKind::InvalidData {
+                    Failure::Problem(
                         ProblemKind::Invalid,
                         "the local file is not UTF-8".to_owned(),
-                    ),
-                    _ => Failure::Local(crate::root::LocalError::new("read", path, error)),
-                })?;
+                    )
+                } else {
+                    Failure::Local(crate::root::LocalError::new("read", path, error))
+                }
+            })?;
             Ok(Some((text, fingerprint)))
         }
     }

@@ -106,7 +106,7 @@ fn merge_and_stage(
             digest,
         };
         return Ok(Prepared::Finished(Outcome::Done {
-            change: RowChange::Record(row),
+            change: Box::new(RowChange::Record(row)),
             effect: Effect::Recorded,
         }));
     }

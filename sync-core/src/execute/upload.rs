@@ -63,7 +63,7 @@ async fn upload(context: Arc<Context>, task: Task) -> Result<Outcome, ExecuteErr
         Ok((row, effect)) => {
             context.progress.file_done(&path);
             Ok(Outcome::Done {
-                change: RowChange::Record(row),
+                change: Box::new(RowChange::Record(row)),
                 effect,
             })
         }

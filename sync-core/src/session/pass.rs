@@ -373,10 +373,7 @@ fn extent(mut paths: Vec<RelPath>) -> Extent {
 }
 
 fn store_problem(mount: &OpenMount, path: &str, error: &StoreError) -> Problem {
-    let kind = match error.kind {
-        crate::store::StoreErrorKind::Denied => ProblemKind::Denied,
-        _ => ProblemKind::Store,
-    };
+    let kind = execute::problem_kind(error);
     Problem {
         mount: mount.name.clone(),
         path: path.to_owned(),

@@ -23,7 +23,10 @@ impl Session {
             }),
         });
         let remembered = |name: &str| {
-            let values = self.mounts.iter().filter_map(|mount| mount.baseline().value(name).ok().flatten());
+            let values = self
+                .mounts
+                .iter()
+                .filter_map(|mount| mount.baseline().value(name).ok().flatten());
             values.max()
         };
         Status {
@@ -40,7 +43,9 @@ impl Session {
     /// The conflict copies in all mounts. Blocks on the file system.
     #[must_use]
     pub fn conflicts(&self) -> Vec<ConflictCopy> {
-        let Ok(directory) = RelPath::new(CONFLICTS_DIRECTORY) else { return Vec::new() };
+        let Ok(directory) = RelPath::new(CONFLICTS_DIRECTORY) else {
+            return Vec::new();
+        };
         let mut copies = Vec::new();
         for mount in &self.mounts {
             for item in scan(mount.root.path(), Some(&directory), &mount.rules) {

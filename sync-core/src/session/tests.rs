@@ -404,7 +404,11 @@ async fn one_dirty_file_costs_one_put_and_nothing_else() {
     let mount = &fixture.session.mounts()[0];
     let (report, unfinished) = fixture
         .session
-        .push_dirty(mount, Dirty::Paths(vec![RelPath::new("a").unwrap()]), &progress())
+        .push_dirty(
+            mount,
+            Dirty::Paths(vec![RelPath::new("a").unwrap()]),
+            &progress(),
+        )
         .await
         .unwrap();
     assert!(unfinished.is_empty());
@@ -427,7 +431,11 @@ async fn a_dirty_file_that_somebody_else_changed_in_the_bucket_loses_nothing() {
     let mount = &fixture.session.mounts()[0];
     let (report, _) = fixture
         .session
-        .push_dirty(mount, Dirty::Paths(vec![RelPath::new("a").unwrap()]), &progress())
+        .push_dirty(
+            mount,
+            Dirty::Paths(vec![RelPath::new("a").unwrap()]),
+            &progress(),
+        )
         .await
         .unwrap();
     assert_eq!(fixture.object("a").unwrap(), "here");

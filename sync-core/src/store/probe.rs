@@ -68,15 +68,15 @@ async fn ask(
         }
     };
     let conditional_delete = match store.delete(present, Some(&wrong)).await {
-        Ok(()) => Support::No,
         Err(error) if error.kind.is_fatal() => return Err(error),
+        // Refused, and for the right reason: the object is still there.
         Err(error)
             if error.kind == StoreErrorKind::Precondition
                 && store.head(present).await?.is_some() =>
         {
             Support::Yes
         }
-        Err(_) => Support::No,
+        Ok(()) | Err(_) => Support::No,
     };
     Ok(Capabilities {
         conditional_put,

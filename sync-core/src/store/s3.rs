@@ -76,7 +76,7 @@ impl S3Store {
             .set_continuation_token(token.map(str::to_owned))
             .send()
             .await
-            .map_err(|error| classify("LIST", prefix, error))?;
+            .map_err(|error| classify("LIST", prefix, &error))?;
         let encoded = output.encoding_type() == Some(&EncodingType::Url);
         let objects = output
             .contents()
@@ -128,7 +128,7 @@ impl S3Store {
             .set_if_match(if_match.map(ETag::to_quoted))
             .send()
             .await
-            .map_err(|error| classify("GET", key.as_str(), error))?;
+            .map_err(|error| classify("GET", key.as_str(), &error))?;
         let info = ObjectInfo {
             etag: ETag::new(output.e_tag().unwrap_or_default()),
             size_bytes: size(output.content_length()),
@@ -176,7 +176,7 @@ impl S3Store {
                     .and_then(|time| SystemTime::try_from(*time).ok()),
                 metadata: metadata(output.metadata()),
             })),
-            Err(error) => match classify("HEAD", key.as_str(), error) {
+            Err(error) => match classify("HEAD", key.as_str(), &error) {
                 error if error.kind == StoreErrorKind::NotFound => Ok(None),
                 error => Err(error),
             },
@@ -213,7 +213,7 @@ impl S3Store {
             .disable_payload_signing()
             .send()
             .await
-            .map_err(|error| classify("PUT", key.as_str(), error))?;
+            .map_err(|error| classify("PUT", key.as_str(), &error))?;
         Ok(ETag::new(output.e_tag().unwrap_or_default()))
     }
 
@@ -231,7 +231,7 @@ impl S3Store {
             .send()
             .await
             .map(drop)
-            .map_err(|error| classify("DELETE", key.as_str(), error))
+            .map_err(|error| classify("DELETE", key.as_str(), &error))
     }
 }
 

@@ -11,12 +11,12 @@ use crate::store::{StoreError, StoreErrorKind};
 pub(super) fn classify<E>(
     operation: &'static str,
     key: &str,
-    error: SdkError<E, HttpResponse>,
+    error: &SdkError<E, HttpResponse>,
 ) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    let (kind, message) = match &error {
+    let (kind, message) = match error {
         SdkError::ServiceError(service) => {
             let code = service.err().code().unwrap_or_default();
             let status = service.raw().status().as_u16();
@@ -55,7 +55,7 @@ where
             None => (StoreErrorKind::Unreachable, String::new()),
         },
         // Building fails where there are no credentials at all; other causes are programming errors.
-        other => (StoreErrorKind::BadCredentials, root_cause(other)),
+        SdkError::ConstructionFailure(_) | _ => (StoreErrorKind::BadCredentials, root_cause(error)),
     };
     StoreError {
         operation,

@@ -41,7 +41,7 @@ impl S3Store {
             .set_metadata(Some(options.metadata.iter().cloned().collect()))
             .send()
             .await
-            .map_err(|error| classify("PUT", key.as_str(), error))?;
+            .map_err(|error| classify("PUT", key.as_str(), &error))?;
         let upload_id = created.upload_id().unwrap_or_default().to_owned();
         let result = self
             .send_and_complete(key, Arc::new(file), size_bytes, &options, &upload_id)
@@ -91,7 +91,7 @@ impl S3Store {
             .set_if_none_match(if_none_match)
             .send()
             .await
-            .map_err(|error| classify("PUT", key.as_str(), error))?;
+            .map_err(|error| classify("PUT", key.as_str(), &error))?;
         Ok(ETag::new(completed.e_tag().unwrap_or_default()))
     }
 
@@ -120,7 +120,7 @@ impl S3Store {
             .disable_payload_signing()
             .send()
             .await
-            .map_err(|error| match classify("PUT", key.as_str(), error) {
+            .map_err(|error| match classify("PUT", key.as_str(), &error) {
                 // A part has no precondition: a missing upload is a failure of the store, not another writer.
                 mut error if error.kind == StoreErrorKind::Precondition => {
                     error.kind = StoreErrorKind::Other;
@@ -167,7 +167,7 @@ impl S3Store {
             .send()
             .await
             .map(drop)
-            .map_err(|error| classify("ABORT", key.as_str(), error))
+            .map_err(|error| classify("ABORT", key.as_str(), &error))
     }
 }
 

@@ -1,0 +1,134 @@
+//! The system calls for which there is no safe wrapper: fork, signal masks, waiting for signals, peeking at children.
+//!
+//! Owns all unsafe code of this crate. Each function is one call and allocates nothing. Never decides anything.
+
+use std::{io, mem::MaybeUninit};
+
+/// The signals that a thread holds back.
+#[derive(Clone, Copy)]
+pub(crate) struct SignalMask(libc::sigset_t);
+
+impl SignalMask {
+    /// Every signal.
+    pub(crate) fn all() -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: `sigfillset` initialises the set that it is given and cannot fail for a valid pointer.
+        #[expect(unsafe_code, reason = "no safe wrapper exists")]
+        let set = unsafe {
+            libc::sigfillset(set.as_mut_ptr());
+            set.assume_init()
+        };
+        Self(set)
+    }
+
+    /// One signal.
+    pub(crate) fn of(signal: i32) -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: `sigemptyset` initialises the set; `sigaddset` only changes it, and leaves it alone for a bad number.
+        #[expect(unsafe_code, reason = "no safe wrapper exists")]
+        let set = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            libc::sigaddset(set.as_mut_ptr(), signal);
+            set.assume_init()
+        };
+        Self(set)
+    }
+
+    /// Blocks these signals in the calling thread; gives back what was blocked before.
+    pub(crate) fn block(self) -> Self {
+        self.change(libc::SIG_BLOCK)
+    }
+
+    /// Makes exactly these signals the blocked ones of the calling thread.
+    pub(crate) fn restore(self) {
+        self.change(libc::SIG_SETMASK);
+    }
+
+    fn change(self, how: libc::c_int) -> Self {
+        let mut before = Self::of(0);
+        // SAFETY: both pointers are to initialised sets that live through the call, and `how` is one of the three known values,
+        // so that it cannot fail.
+        #[expect(unsafe_code, reason = "no safe wrapper exists")]
+        unsafe {
+            libc::pthread_sigmask(how, &raw const self.0, &raw mut before.0);
+        }
+        before
+    }
+
+    /// Waits until one of these (blocked) signals is pending, and takes it.
+    pub(crate) fn wait(&self) -> io::Result<i32> {
+        // SAFETY: the set is initialised; a null pointer says that no details are wanted.
+        #[expect(unsafe_code, reason = "no safe wrapper exists")]
+        let signal = unsafe { libc::sigwaitinfo(&raw const self.0, std::ptr::null_mut()) };
+        if signal < 0 { Err(io::Error::last_os_error()) } else { Ok(signal) }
+    }
+}
+
+/// Which process came out of [`fork`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fork {
+    /// The one that called, with the id of the new one.
+    Parent(i32),
+    /// The new one.
+    Child,
+}
+
+/// Makes a second process.
+///
+/// Must be called while the process has one thread: a lock that another thread holds would stay locked in the child.
+pub(crate) fn fork() -> io::Result<Fork> {
+    // SAFETY: the caller promises that there is one thread, so the child may do whatever the parent may.
+    #[expect(unsafe_code, reason = "no safe wrapper exists")]
+    let id = unsafe { libc::fork() };
+    match id {
+        ..0 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        child => Ok(Fork::Parent(child)),
+    }
+}
+
+/// Sends a signal by number; real-time signals have no other name.
+pub(crate) fn kill(process: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: takes two numbers and touches no memory.
+    #[expect(unsafe_code, reason = "the safe wrapper takes no process id of -1 and no unnamed signals")]
+    let result = unsafe { libc::kill(process, signal) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes ended children wait to be reaped. A parent that ignored SIGCHLD hands that down, and their exit codes would be lost.
+pub(crate) fn keep_ended_children() {
+    // SAFETY: the default disposition runs no code of ours; the call cannot fail for a signal that exists.
+    #[expect(unsafe_code, reason = "no safe wrapper exists")]
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
+}
+
+/// What is to be told about a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    /// It has ended and waits to be reaped.
+    Ended,
+    /// A signal stopped it.
+    Stopped,
+}
+
+/// Waits until there is news about any child, and leaves the news where it is. `None` when there is no child.
+pub(crate) fn peek_child() -> io::Result<Option<(i32, News)>> {
+    let mut details = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let what = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT;
+    // SAFETY: `details` is valid for writing. After success it is initialised by the kernel, and `si_pid` is the field that
+    // `waitid` fills; all-zero bytes are a valid `siginfo_t` besides.
+    #[expect(unsafe_code, reason = "the safe wrapper does not tell the process id")]
+    let (result, process, code) = unsafe {
+        let result = libc::waitid(libc::P_ALL, 0, details.as_mut_ptr(), what);
+        let details = details.assume_init_ref();
+        (result, details.si_pid(), details.si_code)
+    };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::ECHILD) { Ok(None) } else { Err(error) };
+    }
+    let stopped = code == libc::CLD_STOPPED || code == libc::CLD_TRAPPED;
+    Ok(Some((process, if stopped { News::Stopped } else { News::Ended })))
+}
