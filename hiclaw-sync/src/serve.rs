@@ -24,6 +24,8 @@ mod read;
 mod receive;
 mod send;
 mod store;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};

@@ -14,7 +14,7 @@ mod pending;
 #[cfg(test)]
 mod tests;
 
-use pending::{Extent, MountPending, Pending, Slot};
+use pending::{MountPending, Pending, Slot};
 
 /// Which mount of the session a path belongs to: its position in the layout's list of mounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

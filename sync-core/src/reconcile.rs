@@ -143,7 +143,10 @@ fn merged(local: Change, remote: Change) -> Decision {
     }
 }
 
-#[expect(clippy::match_same_arms, reason = "each row of the table stands for itself, grouped by what happened")]
+#[expect(
+    clippy::match_same_arms,
+    reason = "each row of the table stands for itself, grouped by what happened"
+)]
 fn mirrored(local: Change, remote: Change, policy: Policy) -> Decision {
     use Change::{Absent, Created, Deleted, Modified, Unchanged};
     match (local, remote) {

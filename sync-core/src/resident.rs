@@ -30,7 +30,7 @@ use crate::{
     debounce::{DebounceSettings, Debouncer, DirtyPath, MountIndex, Scope},
     guard::Approval,
     report::Report,
-    session::{Dirty, Direction, MountPath, PassError, PassRequest, Session},
+    session::{Direction, Dirty, MountPath, PassError, PassRequest, Session},
     status::Status,
     watch::{WatchEvent, WatchMode},
 };
@@ -54,7 +54,10 @@ pub struct ResidentSettings {
 
 impl Default for ResidentSettings {
     fn default() -> Self {
-        Self { pull_interval: Duration::from_secs(300), debounce: DebounceSettings::default() }
+        Self {
+            pull_interval: Duration::from_secs(300),
+            debounce: DebounceSettings::default(),
+        }
     }
 }
 
@@ -129,10 +132,17 @@ pub struct Ended;
 impl Resident {
     /// Starts an engine. `news` comes from the watcher; without one, changes are found by the scheduled passes only.
     #[must_use]
-    pub fn start(session: Arc<Session>, settings: ResidentSettings, news: Option<mpsc::Receiver<WatchEvent>>) -> Self {
+    pub fn start(
+        session: Arc<Session>,
+        settings: ResidentSettings,
+        news: Option<mpsc::Receiver<WatchEvent>>,
+    ) -> Self {
         let (commands, inbox) = mpsc::channel(REQUESTS_QUEUED);
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        let shared = Arc::new(Shared { session, state: Mutex::new(State::default()) });
+        let shared = Arc::new(Shared {
+            session,
+            state: Mutex::new(State::default()),
+        });
         let engine = Engine {
             debouncer: Debouncer::new(settings.debounce),
             next_pass: Instant::now() + jittered(settings.pull_interval),
@@ -145,12 +155,26 @@ impl Resident {
             retry_at: None,
         };
         tokio::spawn(engine.run(inbox, news));
-        Self { commands, events, shared }
+        Self {
+            commands,
+            events,
+            shared,
+        }
     }
 
     /// One pass, after those that were asked for before.
     pub async fn pass(&self, request: PassRequest) -> Result<Result<Report, PassError>, Ended> {
         self.ask(|reply| Command::Pass(request, reply)).await
+    }
+
+    /// Asks for a pass both ways without waiting for it.
+    pub async fn synchronise_soon(&self) -> Result<(), Ended> {
+        let (reply, _) = oneshot::channel();
+        let request = PassRequest::everything(Direction::Sync);
+        self.commands
+            .send(Command::Pass(request, reply))
+            .await
+            .map_err(|_| Ended)
     }
 
     /// What a pass would do.
@@ -170,7 +194,11 @@ impl Resident {
 
     /// Releases held deletes: one pass both ways that the brakes let through.
     pub async fn approve(&self) -> Result<Result<Report, PassError>, Ended> {
-        self.pass(PassRequest { approval: Approval::Given, ..PassRequest::everything(Direction::Sync) }).await
+        self.pass(PassRequest {
+            approval: Approval::Given,
+            ..PassRequest::everything(Direction::Sync)
+        })
+        .await
     }
 
     /// What the engine does from now on.
@@ -198,7 +226,10 @@ impl Resident {
         command: impl FnOnce(oneshot::Sender<Result<Report, PassError>>) -> Command,
     ) -> Result<Result<Report, PassError>, Ended> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| Ended)?;
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| Ended)?;
         answer.await.map_err(|_| Ended)
     }
 }
@@ -232,7 +263,11 @@ enum Next {
 }
 
 impl Engine {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Command>, mut news: Option<mpsc::Receiver<WatchEvent>>) {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Command>,
+        mut news: Option<mpsc::Receiver<WatchEvent>>,
+    ) {
         loop {
             self.start_next();
             let wake = self.wake_at();
@@ -273,21 +308,37 @@ impl Engine {
             }
         } else if self.retry_at.is_some_and(|retry| now < retry) {
             return;
-        } else if self.debouncer.next_deadline().is_some_and(|deadline| deadline <= now) {
+        } else if self
+            .debouncer
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
             Job::Push(Trigger::Change, self.debouncer.due(now), None)
         } else if now >= self.next_pass {
-            Job::Pass(Trigger::Schedule, PassRequest::everything(Direction::Sync), None)
+            Job::Pass(
+                Trigger::Schedule,
+                PassRequest::everything(Direction::Sync),
+                None,
+            )
         } else {
             return;
         };
-        self.running = Some(AbortOnDropHandle::new(tokio::spawn(job.run(self.shared.session.clone()))));
+        self.running = Some(AbortOnDropHandle::new(tokio::spawn(
+            job.run(self.shared.session.clone()),
+        )));
     }
 
     /// Everything that may have changed: a scan finds what the watcher has not told yet.
-    fn flush(&mut self, trigger: Trigger, reply: oneshot::Sender<Result<Report, PassError>>) -> Job {
+    fn flush(
+        &mut self,
+        trigger: Trigger,
+        reply: oneshot::Sender<Result<Report, PassError>>,
+    ) -> Job {
         self.debouncer.drain_all();
         let mounts = 0..self.shared.session.mounts().len();
-        let everything = mounts.filter_map(|index| u16::try_from(index).ok()).map(|index| DirtyPath::mount(MountIndex(index)));
+        let everything = mounts
+            .filter_map(|index| u16::try_from(index).ok())
+            .map(|index| DirtyPath::mount(MountIndex(index)));
         Job::Push(trigger, everything.collect(), Some(reply))
     }
 
@@ -295,7 +346,10 @@ impl Engine {
         if self.running.is_some() {
             return None;
         }
-        let next = self.debouncer.next_deadline().map_or(self.next_pass, |deadline| deadline.min(self.next_pass));
+        let next = self
+            .debouncer
+            .next_deadline()
+            .map_or(self.next_pass, |deadline| deadline.min(self.next_pass));
         Some(self.retry_at.map_or(next, |retry| retry.max(next)))
     }
 
@@ -314,7 +368,13 @@ impl Engine {
     /// Takes what a job did; its reply goes out last, when everybody sees the state it speaks of.
     fn conclude(&mut self, finished: Finished) -> Next {
         let now = Instant::now();
-        let Finished { trigger, what, result, unfinished, reply } = finished;
+        let Finished {
+            trigger,
+            what,
+            result,
+            unfinished,
+            reply,
+        } = finished;
         match &result {
             Ok(_) => {
                 self.backoff.reset();
@@ -328,7 +388,12 @@ impl Engine {
         }
         let failed = result.is_err();
         for dirty in unfinished {
-            let until = now + if failed { FIRST_RETRY } else { self.backoff_of_single_paths() };
+            let until = now
+                + if failed {
+                    FIRST_RETRY
+                } else {
+                    self.backoff_of_single_paths()
+                };
             self.debouncer.defer(dirty, now, until);
         }
         if what.is_whole_pass() {
@@ -341,7 +406,11 @@ impl Engine {
         {
             tracing::debug!("whoever asked for the pass has gone");
         }
-        if trigger == Trigger::Stop { Next::End } else { Next::GoOn }
+        if trigger == Trigger::Stop {
+            Next::End
+        } else {
+            Next::GoOn
+        }
     }
 
     /// How long a path waits that failed while others went well.
@@ -353,11 +422,16 @@ impl Engine {
         let event = match result {
             Ok(report) => {
                 log_pass(trigger, report);
-                Event::Pass { trigger, report: Arc::new(report.clone()) }
+                Event::Pass {
+                    trigger,
+                    report: Arc::new(report.clone()),
+                }
             }
-            Err(error) => {
-                Event::Failed { trigger, message: error.to_string(), report: Arc::new(error.report.clone()) }
-            }
+            Err(error) => Event::Failed {
+                trigger,
+                message: error.to_string(),
+                report: Arc::new(error.report.clone()),
+            },
         };
         // Nobody listening is no fault.
         self.events.send(event).ok();
@@ -417,3 +491,6 @@ async fn sleep_until(wake: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -179,7 +179,6 @@ async fn keys_that_are_no_safe_paths_are_reported_and_never_written() -> Result<
         "up/..",
         "trail/./x",
         "..",
-        "a/b//",
     ];
     for key in unsafe_keys {
         store.insert(&agent::key(key), "evil");

@@ -131,7 +131,10 @@ pub(crate) async fn get_object_attributes(
         ..Default::default()
     };
     // Clients send one header with commas between the names.
-    let asked = input.object_attributes.iter().flat_map(|names| names.as_str().split(','));
+    let asked = input
+        .object_attributes
+        .iter()
+        .flat_map(|names| names.as_str().split(','));
     for attribute in asked {
         match attribute.trim() {
             "ETag" => output.e_tag = Some(ETag::Strong(row.etag.clone())),

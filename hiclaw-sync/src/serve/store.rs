@@ -111,6 +111,14 @@ impl Store {
         let lock = lock(data)?;
         let catalogue = data.join("catalogue.db");
         let connection = schema::open(data, &catalogue)?;
+        // The names of the catalogue and of the directory of blobs have to be durable too.
+        File::open(data)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|source| OpenError::Io {
+                operation: "sync",
+                path: data.to_owned(),
+                source,
+            })?;
         let blobs = BlobFiles::open(directory, &connection, &catalogue)?;
         let graveyard = Arc::new(Graveyard::new());
         let writer = Writer::start(connection, Arc::clone(&blobs), Arc::clone(&graveyard))

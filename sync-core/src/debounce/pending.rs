@@ -12,7 +12,7 @@ use super::{DebounceSettings, Scope, first_beneath};
 use crate::path::RelPath;
 
 /// Deadlines lie at most this far ahead, so that adding a setting to an instant cannot overflow.
-const FARTHEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const FARTHEST: Duration = Duration::from_hours(365 * 24);
 
 /// When an entry was noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::{Dirty, DirtyPath, MountIndex, PassError, PassRequest, Report, Scope, Session, Trigger};
+use super::{
+    Dirty, DirtyPath, MountIndex, PassError, PassRequest, Report, Scope, Session, Trigger,
+};
 use crate::{
     path::RelPath,
     progress::{Progress, Silent},
@@ -51,8 +53,17 @@ impl What {
 impl Finished {
     /// A job that ended without a result: a defect, but not one to end the engine for.
     pub(super) fn lost(error: tokio::task::JoinError) -> Self {
-        let result = Err(PassError { source: SessionError::Task(error), report: Report::default() });
-        Self { trigger: Trigger::Schedule, what: What::Plan, result, unfinished: Vec::new(), reply: None }
+        let result = Err(PassError {
+            source: SessionError::Task(error),
+            report: Report::default(),
+        });
+        Self {
+            trigger: Trigger::Schedule,
+            what: What::Plan,
+            result,
+            unfinished: Vec::new(),
+            reply: None,
+        }
     }
 }
 
@@ -62,7 +73,13 @@ impl Job {
         match self {
             Self::Pass(trigger, request, reply) => {
                 let result = session.pass(&request, &progress).await;
-                Finished { trigger, what: What::Pass(request), result, unfinished: Vec::new(), reply }
+                Finished {
+                    trigger,
+                    what: What::Pass(request),
+                    result,
+                    unfinished: Vec::new(),
+                    reply,
+                }
             }
             Self::Plan(request, reply) => {
                 let result = session.plan(&request, &progress).await;
@@ -76,7 +93,13 @@ impl Job {
             }
             Self::Push(trigger, dirty, reply) => {
                 let (result, unfinished) = push(&session, &dirty, &progress).await;
-                Finished { trigger, what: What::Push(dirty), result, unfinished, reply }
+                Finished {
+                    trigger,
+                    what: What::Push(dirty),
+                    result,
+                    unfinished,
+                    reply,
+                }
             }
         }
     }
@@ -90,17 +113,23 @@ async fn push(
 ) -> (Result<Report, PassError>, Vec<DirtyPath>) {
     let mut by_mount: BTreeMap<MountIndex, Dirty> = BTreeMap::new();
     for path in dirty {
-        let entry = by_mount.entry(path.mount).or_insert_with(|| Dirty::Paths(Vec::new()));
+        let entry = by_mount
+            .entry(path.mount)
+            .or_insert_with(|| Dirty::Paths(Vec::new()));
         match (&path.scope, entry) {
             (_, Dirty::Everything) => {}
             (Scope::Mount, everything) => *everything = Dirty::Everything,
-            (Scope::Path(path) | Scope::Subtree(path), Dirty::Paths(paths)) => paths.push(path.clone()),
+            (Scope::Path(path) | Scope::Subtree(path), Dirty::Paths(paths)) => {
+                paths.push(path.clone())
+            }
         }
     }
     let mut total = Report::default();
     let mut unfinished = Vec::new();
     while let Some((index, paths)) = by_mount.pop_first() {
-        let Some(mount) = session.mounts().get(usize::from(index.0)) else { continue };
+        let Some(mount) = session.mounts().get(usize::from(index.0)) else {
+            continue;
+        };
         match session.push_dirty(mount, paths.clone(), progress).await {
             Ok((report, later)) => {
                 total.absorb(report);
@@ -110,7 +139,11 @@ async fn push(
                 total.absorb(std::mem::take(&mut error.report));
                 error.report = total;
                 unfinished.extend(as_dirty(index, paths));
-                unfinished.extend(by_mount.into_iter().flat_map(|(index, paths)| as_dirty(index, paths)));
+                unfinished.extend(
+                    by_mount
+                        .into_iter()
+                        .flat_map(|(index, paths)| as_dirty(index, paths)),
+                );
                 return (Err(error), unfinished);
             }
         }
@@ -121,6 +154,9 @@ async fn push(
 fn as_dirty(index: MountIndex, dirty: Dirty) -> Vec<DirtyPath> {
     match dirty {
         Dirty::Everything => vec![DirtyPath::mount(index)],
-        Dirty::Paths(paths) => paths.into_iter().map(|path: RelPath| DirtyPath::subtree(index, path)).collect(),
+        Dirty::Paths(paths) => paths
+            .into_iter()
+            .map(|path: RelPath| DirtyPath::subtree(index, path))
+            .collect(),
     }
 }

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Direction, DirtyPath, MountIndex, MountPath, PassError, Report, Scope, WatchMode, jobs::What};
+use super::{
+    Direction, DirtyPath, MountIndex, MountPath, PassError, Report, Scope, WatchMode, jobs::What,
+};
 use crate::{
     path::RelPath,
     report::{HeldEntry, Problem},
@@ -40,7 +42,10 @@ impl State {
             }
             Err(error) => {
                 self.totals.failed_passes += 1;
-                let since = self.outage.take().map_or_else(Instant::now, |(since, _)| since);
+                let since = self
+                    .outage
+                    .take()
+                    .map_or_else(Instant::now, |(since, _)| since);
                 self.outage = Some((since, error.to_string()));
                 &error.report
             }
@@ -70,7 +75,10 @@ impl State {
             }
         }
         for problem in &report.problems {
-            self.problems.insert((problem.mount.clone(), problem.path.clone()), problem.clone());
+            self.problems.insert(
+                (problem.mount.clone(), problem.path.clone()),
+                problem.clone(),
+            );
         }
         for held in &report.held {
             if !self.held.contains(held) {
@@ -84,7 +92,9 @@ impl State {
         self.problems.retain(|(mount, path), _| {
             let in_mounts = mounts.is_empty() || mounts.contains(mount);
             let in_paths = paths.is_empty()
-                || paths.iter().any(|looked| looked.mount == *mount && is_under(path, &looked.path));
+                || paths
+                    .iter()
+                    .any(|looked| looked.mount == *mount && is_under(path, &looked.path));
             !(in_mounts && in_paths)
         });
     }
@@ -109,8 +119,11 @@ impl State {
         status.held.clone_from(&self.held);
         status.watch = self.watch_mode();
         status.outage = self.outage.as_ref().map(|(_, message)| message.clone());
-        status.lag_seconds =
-            self.outage.as_ref().map_or(Duration::ZERO, |(since, _)| since.elapsed()).as_secs();
+        status.lag_seconds = self
+            .outage
+            .as_ref()
+            .map_or(Duration::ZERO, |(since, _)| since.elapsed())
+            .as_secs();
         status.totals = self.totals;
     }
 

@@ -1,1 +1,584 @@
+//! The store without the protocol: atomicity, order, sharing of blobs, what survives a restart and what is swept.
 
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use s3s::dto::{ETag, ETagCondition};
+
+use super::*;
+use crate::serve::{
+    checksum::{self, Checksums},
+    condition::{ReadCondition, WriteCondition},
+    details::{Details, Headers},
+};
+
+const BUCKET: &str = "bucket";
+const MIB: usize = 1024 * 1024;
+
+async fn open(directory: &Path) -> Arc<Store> {
+    let store = Store::open(directory).unwrap();
+    match store.write(|edit| edit.create_bucket(BUCKET, 1)).await {
+        Ok(()) | Err(StoreError::BucketExists { .. }) => Arc::new(store),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn inline(key: &str, body: &str) -> PutObject {
+    PutObject {
+        bucket: BUCKET.to_owned(),
+        key: key.to_owned(),
+        content: NewContent::Inline(Bytes::copy_from_slice(body.as_bytes())),
+        size_bytes: body.len() as u64,
+        etag: body.to_owned(),
+        modified: 1,
+        details: Details::default(),
+        condition: WriteCondition::default(),
+    }
+}
+
+fn file(store: &Store, size: usize) -> NewContent {
+    let (blob, file) = store.blobs().create().unwrap();
+    file.set_len(size as u64).unwrap();
+    NewContent::File {
+        blob,
+        length_bytes: size as u64,
+    }
+}
+
+fn in_file(store: &Store, key: &str) -> PutObject {
+    PutObject {
+        content: file(store, 100),
+        size_bytes: 100,
+        ..inline(key, "in a file")
+    }
+}
+
+fn tagged(etag: &str) -> Option<ETagCondition> {
+    Some(ETagCondition::ETag(ETag::Strong(etag.to_owned())))
+}
+
+async fn get(store: &Store, key: &str) -> Option<(ObjectRow, Vec<Segment>)> {
+    let key = key.to_owned();
+    let look = store.read(move |connection| {
+        let bucket = bucket_id(connection, BUCKET)?;
+        let Some(row) = object(connection, bucket, &key)? else {
+            return Ok(None);
+        };
+        let segments = segments(connection, row.content)?;
+        Ok(Some((row, segments)))
+    });
+    look.await.unwrap()
+}
+
+async fn delete(store: &Store, key: &'static str) {
+    store
+        .write(move |edit| edit.delete_object(BUCKET, key, &WriteCondition::default()))
+        .await
+        .unwrap();
+}
+
+fn files(directory: &Path) -> usize {
+    std::fs::read_dir(directory.join("blobs")).unwrap().count()
+}
+
+/// Runs all writes at once; the numbers of those that were made.
+async fn race(store: &Arc<Store>, puts: Vec<PutObject>) -> Vec<usize> {
+    let tasks: Vec<_> = puts
+        .into_iter()
+        .map(|put| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move { store.write(|edit| edit.put_object(put)).await })
+        })
+        .collect();
+    let mut won = Vec::new();
+    for (number, task) in tasks.into_iter().enumerate() {
+        match task.await.unwrap() {
+            Ok(()) => won.push(number),
+            Err(StoreError::PreconditionFailed) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    won
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_conditional_writes_of_a_key_exactly_one_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let create = |number: usize| {
+        let condition = WriteCondition {
+            if_none_match: Some(ETagCondition::Any),
+            ..WriteCondition::default()
+        };
+        PutObject {
+            condition,
+            ..inline(
+                &format!("key-{}", number % 10),
+                &format!("made by {number}"),
+            )
+        }
+    };
+    let won = race(&store, (0..80).map(create).collect()).await;
+    assert_eq!(
+        won.iter()
+            .map(|number| number % 10)
+            .collect::<BTreeSet<_>>()
+            .len(),
+        10
+    );
+    assert_eq!(won.len(), 10);
+    let mut updates = Vec::new();
+    for number in 0..80 {
+        let key = format!("key-{}", number % 10);
+        let (row, _) = get(&store, &key).await.unwrap();
+        let condition = WriteCondition {
+            if_match: tagged(&row.etag),
+            ..WriteCondition::default()
+        };
+        updates.push(PutObject {
+            condition,
+            content: file(&store, 10),
+            ..inline(&key, &format!("update {number}"))
+        });
+    }
+    let won = race(&store, updates).await;
+    assert_eq!(won.len(), 10);
+    for number in won {
+        let (row, _) = get(&store, &format!("key-{}", number % 10)).await.unwrap();
+        assert_eq!(row.etag, format!("update {number}"));
+    }
+    assert_eq!(
+        files(directory.path()),
+        10,
+        "files of writes that were refused are gone"
+    );
+}
+
+#[tokio::test]
+async fn a_failed_change_leaves_nothing_and_does_not_touch_its_neighbours() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let put = in_file(&store, "half");
+    let failed: Result<(), _> = store
+        .write(|edit| {
+            edit.put_object(put)?;
+            Err(StoreError::PreconditionFailed)
+        })
+        .await;
+    assert!(matches!(failed, Err(StoreError::PreconditionFailed)));
+    assert!(get(&store, "half").await.is_none());
+    assert_eq!(files(directory.path()), 0);
+}
+
+#[tokio::test]
+async fn everything_acknowledged_is_there_after_a_restart_and_orphans_are_swept() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    store
+        .write(|edit| edit.put_object(inline("small", "text")))
+        .await
+        .unwrap();
+    let put = in_file(&store, "big");
+    store.write(|edit| edit.put_object(put)).await.unwrap();
+    begin(&store, "upload", "multi").await;
+    add_part(&store, "upload", 1, 5 * MIB).await.unwrap();
+    let orphan = store.blobs().path(0x7fff);
+    let foreign = directory.path().join("blobs/README");
+    std::fs::write(&orphan, "left by a kill").unwrap();
+    std::fs::write(&foreign, "not ours").unwrap();
+    drop(store);
+    let store = open(directory.path()).await;
+    assert!(!orphan.exists() && foreign.exists());
+    assert_eq!(get(&store, "small").await.unwrap().0.etag, "text");
+    let (_, segments) = get(&store, "big").await.unwrap();
+    assert!(
+        matches!(&segments[..], [Segment { source: SegmentSource::File(blob), .. }] if store.blobs().path(*blob).exists())
+    );
+    assert!(
+        store.blobs().number() > 0x7fff,
+        "numbers are never used twice"
+    );
+    complete(&store, "upload", vec![named(1)], WriteCondition::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        get(&store, "multi").await.unwrap().0.size_bytes,
+        5 * MIB as u64
+    );
+}
+
+#[tokio::test]
+async fn a_blob_lives_as_long_as_one_object_shares_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let put = in_file(&store, "source");
+    store.write(|edit| edit.put_object(put)).await.unwrap();
+    let copy = |source: &str, if_match: Option<ETagCondition>| CopyObject {
+        source_bucket: BUCKET.to_owned(),
+        source_key: source.to_owned(),
+        source_condition: ReadCondition {
+            if_match,
+            ..ReadCondition::default()
+        },
+        bucket: BUCKET.to_owned(),
+        key: "copy".to_owned(),
+        condition: WriteCondition::default(),
+        headers: Some(Headers {
+            content_type: Some("text/new".to_owned()),
+            ..Headers::default()
+        }),
+        modified: 9,
+    };
+    let (stale, fresh) = (
+        copy("source", tagged("other")),
+        copy("source", tagged("in a file")),
+    );
+    let refused = store.write(|edit| edit.copy_object(stale)).await;
+    assert!(matches!(refused, Err(StoreError::PreconditionFailed)));
+    let row = store.write(|edit| edit.copy_object(fresh)).await.unwrap();
+    assert_eq!(
+        row.details.headers.content_type.as_deref(),
+        Some("text/new")
+    );
+    delete(&store, "source").await;
+    assert_eq!(files(directory.path()), 1);
+    let onto_itself = copy("copy", None);
+    store
+        .write(|edit| edit.copy_object(onto_itself))
+        .await
+        .unwrap();
+    assert_eq!(files(directory.path()), 1);
+    store
+        .write(|edit| edit.put_object(inline("copy", "something else")))
+        .await
+        .unwrap();
+    assert_eq!(files(directory.path()), 0);
+}
+
+#[tokio::test]
+async fn a_second_server_is_told_which_directory_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let error = Store::open(directory.path()).err().unwrap();
+    assert!(matches!(error, OpenError::InUse { .. }));
+    assert!(
+        error
+            .to_string()
+            .contains(directory.path().to_str().unwrap()),
+        "{error}"
+    );
+    drop(store);
+    drop(Store::open(directory.path()).unwrap());
+}
+
+#[tokio::test]
+async fn a_directory_of_a_later_version_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()).await);
+    let catalogue = rusqlite::Connection::open(directory.path().join("catalogue.db")).unwrap();
+    catalogue.execute_batch("PRAGMA user_version = 99").unwrap();
+    drop(catalogue);
+    assert!(matches!(
+        Store::open(directory.path()),
+        Err(OpenError::TooNew { found: 99, .. })
+    ));
+}
+
+/// What a listing should be, from the definition: filter, group, cut.
+fn model(keys: &BTreeSet<&str>, request: &ListRequest) -> Vec<String> {
+    let mut names = Vec::new();
+    for key in keys {
+        let Some(rest) = key.strip_prefix(&*request.prefix) else {
+            continue;
+        };
+        let group = rest
+            .find(&*request.delimiter)
+            .filter(|_| !request.delimiter.is_empty());
+        let name = match group {
+            Some(at) => &key[..request.prefix.len() + at + request.delimiter.len()],
+            None => key,
+        };
+        let is_new = names.last().is_none_or(|last| last != name);
+        if is_new
+            && request
+                .after
+                .as_ref()
+                .is_none_or(|after| name > after.as_str())
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+#[tokio::test]
+async fn listings_are_what_their_definition_says_page_by_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let keys = BTreeSet::from([
+        "a",
+        "a/",
+        "a/b",
+        "a/b/c",
+        "a-b",
+        "a.b",
+        "a//b",
+        "ab",
+        "a\u{7f}",
+        "a\u{80}",
+        "b/x/1",
+        "b/x/2",
+        "b/y",
+        "é/1",
+        "é/2",
+        "\u{10ffff}",
+        "\u{10ffff}/z",
+        "c%2F",
+        "c+",
+        "c\\d",
+        "c\nd",
+        "..",
+        "../x",
+    ]);
+    for key in &keys {
+        let put = inline(key, key);
+        store.write(|edit| edit.put_object(put)).await.unwrap();
+    }
+    for prefix in ["", "a", "a/", "b/", "b/x", "é", "\u{10ffff}", "nothing"] {
+        for delimiter in ["", "/", "b", "x/", "//"] {
+            for after in [
+                None,
+                Some("a"),
+                Some("a/"),
+                Some("a/b"),
+                Some("b/x/1"),
+                Some("b/x/"),
+                Some("zz"),
+                Some("é/1"),
+            ] {
+                for limit in [1, 2, 3, 1000] {
+                    let request = || ListRequest {
+                        bucket: BUCKET.to_owned(),
+                        prefix: prefix.to_owned(),
+                        delimiter: delimiter.to_owned(),
+                        after: after.map(str::to_owned),
+                        resume: None,
+                        limit,
+                    };
+                    let found = all_pages(&store, request()).await;
+                    assert_eq!(found, model(&keys, &request()), "{:?}", request());
+                }
+            }
+        }
+    }
+}
+
+async fn all_pages(store: &Store, mut request: ListRequest) -> Vec<String> {
+    let mut found = Vec::new();
+    loop {
+        let (page, returned) = store
+            .read(|connection| Ok((list(connection, &request)?, request)))
+            .await
+            .unwrap();
+        assert!(page.entries.len() <= returned.limit);
+        found.extend(page.entries.iter().map(|entry| entry.name().to_owned()));
+        request = returned;
+        match page.next {
+            Some(next) => request.resume = Some(next),
+            None => return found,
+        }
+    }
+}
+
+async fn begin(store: &Store, upload: &str, key: &str) {
+    let row = UploadRow {
+        id: upload.to_owned(),
+        key: key.to_owned(),
+        started: 1,
+        headers: Headers::default(),
+        algorithm: None,
+        span: None,
+    };
+    let create = CreateUpload {
+        bucket: BUCKET.to_owned(),
+        row,
+    };
+    store
+        .write(move |edit| edit.create_upload(&create))
+        .await
+        .unwrap();
+}
+
+fn part_etag(number: i32) -> String {
+    checksum::etag([u8::try_from(number).unwrap(); 16])
+}
+
+async fn add_part(store: &Store, upload: &str, number: i32, size: usize) -> Result<(), StoreError> {
+    let put = PutPart {
+        bucket: BUCKET.to_owned(),
+        key: "multi".to_owned(),
+        upload: upload.to_owned(),
+        number,
+        content: file(store, size),
+        size_bytes: size as u64,
+        etag: part_etag(number),
+        modified: 1,
+        checksums: Checksums::default(),
+    };
+    store.write(|edit| edit.put_part(put)).await
+}
+
+fn named(number: i32) -> NamedPart {
+    NamedPart {
+        number,
+        etag: Some(part_etag(number)),
+        checksums: Checksums::default(),
+    }
+}
+
+async fn complete(
+    store: &Store,
+    upload: &str,
+    parts: Vec<NamedPart>,
+    condition: WriteCondition,
+) -> Result<ObjectRow, StoreError> {
+    let complete = CompleteUpload {
+        bucket: BUCKET.to_owned(),
+        key: "multi".to_owned(),
+        upload: upload.to_owned(),
+        parts,
+        expected: Checksums::default(),
+        expected_bytes: None,
+        condition,
+        modified: 2,
+    };
+    store.write(|edit| edit.complete_upload(complete)).await
+}
+
+#[tokio::test]
+async fn an_upload_becomes_an_object_only_as_a_whole_and_without_copying() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    begin(&store, "upload", "multi").await;
+    for (number, size) in [(1, 5 * MIB), (3, 6 * MIB), (4, 10), (5, 11)] {
+        add_part(&store, "upload", number, size).await.unwrap();
+    }
+    add_part(&store, "upload", 4, 12).await.unwrap();
+    assert_eq!(
+        files(directory.path()),
+        4,
+        "a part that was sent again takes the place of the first"
+    );
+    let none = WriteCondition::default;
+    let result = complete(&store, "upload", vec![named(3), named(1)], none()).await;
+    assert!(matches!(result, Err(StoreError::InvalidPartOrder)));
+    let result = complete(&store, "upload", vec![named(1), named(1)], none()).await;
+    assert!(matches!(result, Err(StoreError::InvalidPartOrder)));
+    let result = complete(&store, "upload", vec![named(2)], none()).await;
+    assert!(matches!(result, Err(StoreError::InvalidPart { number: 2 })));
+    let result = complete(
+        &store,
+        "upload",
+        vec![NamedPart {
+            number: 3,
+            ..named(1)
+        }],
+        none(),
+    )
+    .await;
+    assert!(matches!(result, Err(StoreError::InvalidPart { number: 3 })));
+    let result = complete(&store, "upload", vec![named(1), named(4), named(5)], none()).await;
+    assert!(matches!(
+        result,
+        Err(StoreError::PartTooSmall { number: 4 })
+    ));
+    let condition = WriteCondition {
+        if_match: tagged("x"),
+        ..none()
+    };
+    let result = complete(&store, "upload", vec![named(1)], condition).await;
+    assert!(matches!(result, Err(StoreError::NoSuchKey { .. })));
+    assert!(get(&store, "multi").await.is_none());
+    let chosen = vec![named(1), named(3), named(4)];
+    let row = complete(&store, "upload", chosen, none()).await.unwrap();
+    let etags = [part_etag(1), part_etag(3), part_etag(4)];
+    assert_eq!(
+        row.etag,
+        checksum::etag_of_parts(etags.iter().map(String::as_str))
+    );
+    assert_eq!(row.size_bytes, 11 * MIB as u64 + 12);
+    let (_, segments) = get(&store, "multi").await.unwrap();
+    let lengths: Vec<_> = segments
+        .iter()
+        .map(|segment| segment.length_bytes)
+        .collect();
+    assert_eq!(lengths, [5 * MIB as u64, 6 * MIB as u64, 12]);
+    assert_eq!(
+        files(directory.path()),
+        3,
+        "the part that was not named is gone"
+    );
+    let again = complete(&store, "upload", vec![named(1)], none()).await;
+    assert!(matches!(again, Err(StoreError::NoSuchUpload { .. })));
+    delete(&store, "multi").await;
+    assert_eq!(files(directory.path()), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_given_up_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    begin(&store, "first", "multi").await;
+    begin(&store, "second", "multi").await;
+    add_part(&store, "first", 1, 10).await.unwrap();
+    add_part(&store, "second", 1, 10).await.unwrap();
+    store
+        .write(|edit| edit.abort_upload(BUCKET, "multi", "first"))
+        .await
+        .unwrap();
+    assert_eq!(files(directory.path()), 1);
+    assert!(matches!(
+        add_part(&store, "first", 2, 10).await,
+        Err(StoreError::NoSuchUpload { .. })
+    ));
+    store
+        .write(|edit| edit.delete_bucket(BUCKET))
+        .await
+        .unwrap();
+    assert_eq!(files(directory.path()), 0, "uploads go with their bucket");
+}
+
+#[tokio::test]
+async fn a_bucket_with_objects_is_not_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    store
+        .write(|edit| edit.put_object(inline("key", "text")))
+        .await
+        .unwrap();
+    let result = store.write(|edit| edit.delete_bucket(BUCKET)).await;
+    assert!(matches!(result, Err(StoreError::BucketNotEmpty { .. })));
+    delete(&store, "key").await;
+    store
+        .write(|edit| edit.delete_bucket(BUCKET))
+        .await
+        .unwrap();
+    let result = store
+        .write(|edit| edit.put_object(inline("key", "text")))
+        .await;
+    assert!(matches!(result, Err(StoreError::NoSuchBucket { .. })));
+}
+
+#[tokio::test]
+async fn a_file_that_is_being_read_outlives_its_object() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let put = in_file(&store, "key");
+    store.write(|edit| edit.put_object(put)).await.unwrap();
+    let visit = store.visit();
+    assert!(get(&store, "key").await.is_some());
+    delete(&store, "key").await;
+    assert_eq!(files(directory.path()), 1);
+    drop(visit);
+    assert_eq!(files(directory.path()), 0);
+}

@@ -1,0 +1,209 @@
+//! The engine over a real directory, a real watcher and a store in memory.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    layout::{Glob, Mount, Rule, Rules, SyncMode},
+    path::Prefix,
+    report::RequestCounts,
+    store::{ObjectStore as _, memory::MemoryStore},
+    watch::{WatchedMount, Watcher},
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    store: Arc<MemoryStore>,
+    resident: Resident,
+    _watcher: Watcher,
+}
+
+async fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(MemoryStore::new());
+    let none = Rule::new(vec![Glob::new("cache/**").unwrap()], SyncMode::None);
+    let rules = Rules::new(vec![none]).unwrap();
+    let mount = Mount {
+        name: "workspace".to_owned(),
+        prefix: Prefix::new("agents/a").unwrap(),
+        local: dir.path().to_owned(),
+        rules: rules.clone(),
+    };
+    let session = Arc::new(
+        Session::with_mounts(vec![mount], BTreeMap::new(), store.clone(), 4)
+            .await
+            .unwrap(),
+    );
+    let (sender, news) = mpsc::channel(64);
+    let (enters, cares) = (rules.clone(), rules);
+    let watched = WatchedMount {
+        index: MountIndex(0),
+        path: dir.path().to_owned(),
+        enters: Arc::new(move |path| !enters.prunes(path)),
+        cares: Arc::new(move |path| cares.rule_for(path).sync != SyncMode::None),
+    };
+    let watcher = Watcher::start(vec![watched], sender).unwrap();
+    let settings = ResidentSettings {
+        pull_interval: Duration::from_secs(3600),
+        debounce: DebounceSettings {
+            quiet: Duration::from_millis(20),
+            ..DebounceSettings::default()
+        },
+    };
+    let resident = Resident::start(session, settings, Some(news));
+    Fixture {
+        dir,
+        store,
+        resident,
+        _watcher: watcher,
+    }
+}
+
+impl Fixture {
+    fn write(&self, path: &str, content: &str) {
+        let full = self.dir.path().join(path);
+        std::fs::create_dir_all(full.parent().unwrap()).unwrap();
+        std::fs::write(full, content).unwrap();
+    }
+
+    fn object(&self, path: &str) -> Option<String> {
+        let content = self.store.content(&format!("agents/a/{path}"))?;
+        Some(String::from_utf8(content.to_vec()).unwrap())
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !condition(self) {
+            assert!(started.elapsed() < LIMIT, "waited in vain until {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn sync(&self) -> Report {
+        self.resident
+            .pass(PassRequest::everything(Direction::Sync))
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// What was requested while `work` ran.
+    async fn requests_of(&self, work: impl AsyncFnOnce(&Self)) -> RequestCounts {
+        let before = self.store.requests();
+        work(self).await;
+        self.store.requests() - before
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_pushed_by_itself_with_one_put_and_nothing_else() {
+    let fixture = fixture().await;
+    fixture.write("a/b", "old");
+    fixture.sync().await;
+    let requests = fixture
+        .requests_of(async |fixture| {
+            fixture.write("a/b", "new");
+            fixture
+                .until("the new version is there", |f| {
+                    f.object("a/b").as_deref() == Some("new")
+                })
+                .await;
+            fixture
+                .until("nothing is pending", |f| f.resident.status().pending == 0)
+                .await;
+        })
+        .await;
+    assert_eq!(
+        requests,
+        RequestCounts {
+            put: 1,
+            ..RequestCounts::default()
+        }
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_and_moved_directories_are_pushed_by_themselves() {
+    let fixture = fixture().await;
+    for path in ["old/x", "old/y/z", "gone", "stays"] {
+        fixture.write(path, path);
+    }
+    fixture.sync().await;
+    std::fs::remove_file(fixture.dir.path().join("gone")).unwrap();
+    std::fs::rename(
+        fixture.dir.path().join("old"),
+        fixture.dir.path().join("new"),
+    )
+    .unwrap();
+    let expected = ["agents/a/new/x", "agents/a/new/y/z", "agents/a/stays"];
+    fixture
+        .until("the bucket is the same", |fixture| {
+            fixture.store.keys() == expected
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn excluded_files_and_files_that_a_pull_writes_cost_no_request() {
+    let fixture = fixture().await;
+    fixture.resident.session().probe().await.unwrap();
+    fixture.store.insert("agents/a/pulled", "1");
+    fixture.sync().await;
+    let requests = fixture
+        .requests_of(async |fixture| {
+            fixture.write("cache/x", "churn");
+            // A file that counts, so that there is an end to wait for.
+            fixture.write("counts", "1");
+            fixture
+                .until("it is there", |fixture| fixture.object("counts").is_some())
+                .await;
+        })
+        .await;
+    assert_eq!(
+        requests,
+        RequestCounts {
+            put: 1,
+            ..RequestCounts::default()
+        }
+    );
+    assert_eq!(fixture.object("cache/x"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_answered_in_order_and_a_stop_sends_the_last_edit() {
+    let fixture = fixture().await;
+    fixture.store.insert("agents/a/there", "1");
+    let (first, second) = tokio::join!(
+        fixture
+            .resident
+            .pass(PassRequest::everything(Direction::Pull)),
+        fixture
+            .resident
+            .pass(PassRequest::everything(Direction::Pull)),
+    );
+    assert_eq!(first.unwrap().unwrap().downloaded.len(), 1);
+    assert!(second.unwrap().unwrap().is_quiet());
+    fixture.write("last", "words");
+    let report = fixture.resident.stop().await.unwrap().unwrap();
+    assert_eq!(report.uploaded.len() + report.problems.len(), 1);
+    assert_eq!(fixture.object("last").as_deref(), Some("words"));
+    assert_eq!(fixture.resident.flush().await.unwrap_err(), Ended);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_hear_of_passes_and_the_status_tells_of_them() {
+    let fixture = fixture().await;
+    let mut events = fixture.resident.subscribe();
+    fixture.store.insert("agents/a/there", "1");
+    fixture.sync().await;
+    let Event::Pass { trigger, report } = events.recv().await.unwrap() else {
+        panic!("no pass")
+    };
+    assert_eq!((trigger, report.downloaded.len()), (Trigger::Request, 1));
+    let status = fixture.resident.status();
+    assert!(status.resident && status.last_pull.is_some() && status.outage.is_none());
+    assert_eq!((status.totals.downloaded, status.mounts[0].files), (1, 1));
+    assert_eq!(status.watch, "events");
+}
