@@ -28,13 +28,13 @@ pub fn run(cli: Cli) -> Exit {
         Err(error) => {
             let code = Exit::of_error(&error);
             let mut stderr = std::io::stderr().lock();
-            let mut said = writeln!(stderr, "hiclaw-sync: {error:#}");
+            let message = exit::message(&error);
+            let mut said = writeln!(stderr, "hiclaw-sync: {message}");
             if let Some(advice) = exit::advice(&error) {
                 said = said.and(writeln!(stderr, "  {advice}"));
             }
             if json {
-                let document =
-                    serde_json::json!({ "error": format!("{error:#}"), "exit_code": code.code() });
+                let document = serde_json::json!({ "error": message, "exit_code": code.code() });
                 said = said.and(crate::output::json(
                     &mut std::io::stdout().lock(),
                     &document,

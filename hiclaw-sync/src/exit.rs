@@ -73,7 +73,7 @@ impl Exit {
             {
                 return Self::Usage;
             }
-            if let Some(Remote(exit)) = cause.downcast_ref::<Remote>() {
+            if let Some(Decided(exit)) = cause.downcast_ref::<Decided>() {
                 return *exit;
             }
             if let Some(PassError {
@@ -95,10 +95,27 @@ impl From<Exit> for process::ExitCode {
     }
 }
 
-/// An exit that the resident engine decided; the message is the context above it.
+/// An exit that was decided where the error arose; its message is the context above it.
 #[derive(Debug, thiserror::Error)]
-#[error("the resident engine could not do it")]
-pub struct Remote(pub Exit);
+#[error("exit code {}", self.0.code())]
+pub struct Decided(pub Exit);
+
+/// The error and what caused it in one line. A layer that only repeats the one above it is left out.
+#[must_use]
+pub fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().filter(|cause| !cause.is::<Decided>()) {
+        let cause = cause.to_string();
+        if text.ends_with(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
+}
 
 /// What a person can do about an error, if anything is known.
 #[must_use]

@@ -17,6 +17,7 @@ mod details;
 mod error;
 mod fields;
 mod http;
+mod integrity;
 mod listings;
 mod multipart;
 mod operations;

@@ -8,6 +8,7 @@
 pub mod backoff;
 pub mod baseline;
 pub mod conflict;
+pub mod control;
 pub mod debounce;
 pub mod digest;
 mod execute;

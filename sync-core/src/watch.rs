@@ -206,7 +206,7 @@ impl Watcher {
     /// Watches `mounts` and sends what it notices to `events`.
     ///
     /// Blocks until every directory that is there has its watch, so that whoever scans after this returned misses
-    /// nothing: about 20 ms per thousand directories. What is there already is not reported. Where watching is
+    /// nothing: about 50 ms per thousand directories. What is there already is not reported. Where watching is
     /// impossible or limits are reached, it polls and says so with [`WatchEvent::Mode`]; that is no error.
     pub fn start(
         mounts: Vec<WatchedMount>,

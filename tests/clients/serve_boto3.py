@@ -5,28 +5,25 @@ usage: serve_boto3.py [ENDPOINT ACCESS_KEY SECRET_KEY]     (or S3_ENDPOINT, S3_A
 Works in buckets of its own and removes them. Prints "ok N checks" and exits 0, or fails at the first check that does not hold.
 """
 
-import base64
 import concurrent.futures
 import datetime
 import hashlib
-import http.client
 import os
 import socket
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
-import uuid
 import zlib
 
-import boto3
-from boto3.s3.transfer import TransferConfig
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.client import Config
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-MIB = 1024 * 1024
+# The checkout stays as it is.
+sys.dont_write_bytecode = True
+import serve_boto3_support as support
+from serve_boto3_multipart import Multipart
+from serve_boto3_support import MIB, b64, check, equal, md5, refused
+
 ODD_KEYS = [
     "plain", "a", "a/b", "a-b", "a.b", "a+b", "a%2Fb", "a%b", "a b", " lead", "trail ", "a//b", "/rooted", "dir/",
     "back\\slash", "quote'\"", "<xml>&amp;", "semi;colon", "eq=amp&q?x#y", "emoji-😀", "zß水", "new\nline", "tab\there",
@@ -34,84 +31,9 @@ ODD_KEYS = [
     "$dollar", "comma,", "colon:", "long-" + "n" * 250, "deep/" + "d/" * 400 + "leaf", "k" * 1024,
 ]
 
-checks = 0
 
-
-def check(condition, message):
-    global checks
-    checks += 1
-    if not condition:
-        raise AssertionError(message)
-
-
-def equal(found, expected, message):
-    check(found == expected, f"{message}: found {found!r:.300}, expected {expected!r:.300}")
-
-
-def refused(code, status, call, **arguments):
-    """The call must fail with this code and status."""
-    try:
-        call(**arguments)
-    except ClientError as error:
-        found = (error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"])
-        # Answers to HEAD have no body, so their code is the status.
-        check(found[1] == status and found[0] in (code, str(status)), f"{call.__name__} {arguments!r:.200}: {found}, not {(code, status)}")
-        return error.response
-    check(False, f"{call.__name__} {arguments!r:.200}: succeeded, expected {code}")
-
-
-def md5(data):
-    return '"' + hashlib.md5(data).hexdigest() + '"'
-
-
-def b64(raw):
-    return base64.b64encode(raw).decode()
-
-
-class Suite:
-    def __init__(self, endpoint, access_key, secret_key):
-        self.endpoint, self.access_key, self.secret_key = endpoint, access_key, secret_key
-        self.s3 = self.client(access_key, secret_key)
-        self.run_id = uuid.uuid4().hex[:8]
-        self.bucket = f"suite-{self.run_id}"
-
-    def client(self, access_key, secret_key, **config):
-        settings = {"s3": {"addressing_style": "path"}, "retries": {"max_attempts": 1}, "max_pool_connections": 100, **config}
-        return boto3.client("s3", endpoint_url=self.endpoint, aws_access_key_id=access_key, aws_secret_access_key=secret_key,
-                            region_name="us-east-1", config=Config(signature_version="s3v4", **settings))
-
-    def get(self, key, **arguments):
-        return self.s3.get_object(Bucket=self.bucket, Key=key, **arguments)["Body"].read()
-
-    def put(self, key, body=b"", **arguments):
-        return self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, **arguments)
-
-    def keys(self, **arguments):
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, **arguments)
-        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-
-    def absent(self, key):
-        refused("NoSuchKey", 404, self.s3.get_object, Bucket=self.bucket, Key=key)
-
-    def raw(self, method, path, body=b"", headers=None, sha256=None, connection=None):
-        """One signed request that boto3 would not send."""
-        headers = dict(headers or {})
-        payload = sha256 or hashlib.sha256(body).hexdigest()
-        request = AWSRequest(method=method, url=self.endpoint + path, data=body, headers=headers)
-        signer = S3SigV4Auth(Credentials(self.access_key, self.secret_key), "s3", "us-east-1")
-        signer.payload = lambda request: payload
-        signer.add_auth(request)
-        prepared = request.prepare()
-        connection = connection or self.connect()
-        connection.request(method, path, body=body, headers=dict(prepared.headers))
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode(errors="replace"), answer.headers
-
-    def connect(self):
-        url = urllib.parse.urlsplit(self.endpoint)
-        return http.client.HTTPConnection(url.hostname, url.port, timeout=30)
-
-    # --- what is checked ---
+class Suite(Multipart):
+    """Each method is a step; later ones use the bucket of the first."""
 
     def buckets(self):
         s3 = self.s3
@@ -384,17 +306,24 @@ class Suite:
                 if status == 200:
                     self.s3.delete_object(Bucket=self.bucket, Key="checksum/wrong")
         self.absent("checksum/wrong")
+        # A list of deletes is checked before it is parsed.
+        self.put("checksum/kept")
+        body = b"<Delete><Object><Key>checksum/kept</Key></Object></Delete>"
+        for name, value in [("Content-MD5", hashlib.md5(b"other").digest()), ("x-amz-checksum-crc32", bytes(4))]:
+            status, text, _ = self.raw("POST", f"/{self.bucket}?delete", body, {name: b64(value)})
+            check(status == 400 and "BadDigest" in text, f"garbled deletes: {status} {text}")
+        self.get("checksum/kept")
+        status, text, _ = self.raw("POST", f"/{self.bucket}?delete", body, {"Content-MD5": b64(hashlib.md5(body).digest())})
+        equal(status, 200, text)
+        self.absent("checksum/kept")
 
     def broken_bodies(self):
         for size in (1000, 3 * MIB):
             url = urllib.parse.urlsplit(self.endpoint)
-            request = AWSRequest(method="PUT", url=f"{self.endpoint}/{self.bucket}/broken")
-            signer = S3SigV4Auth(Credentials(self.access_key, self.secret_key), "s3", "us-east-1")
-            signer.payload = lambda request: "UNSIGNED-PAYLOAD"
-            signer.add_auth(request)
+            headers = self.signed_headers("PUT", f"/{self.bucket}/broken", {}, "UNSIGNED-PAYLOAD")
             with socket.create_connection((url.hostname, url.port)) as client:
                 lines = [f"PUT /{self.bucket}/broken HTTP/1.1", f"Host: {url.netloc}", f"Content-Length: {size * 2}"]
-                lines += [f"{name}: {value}" for name, value in request.headers.items() if name.lower() != "host"]
+                lines += [f"{name}: {value}" for name, value in headers.items() if name.lower() not in ("host", "content-length")]
                 client.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + b"x" * size)
             self.absent("broken")
         # A refused request is read to its end, so that the connection can be used again.
@@ -432,114 +361,6 @@ class Suite:
         equal(status, 412, f"a condition on the target: {text}")
         self.absent("copy/no")
 
-    def multipart(self):
-        s3, place = self.s3, {"Bucket": self.bucket, "Key": "multi/part"}
-        parts = [os.urandom(5 * MIB), os.urandom(5 * MIB + 3), b"tail"]
-        upload = s3.create_multipart_upload(ContentType="text/m", Metadata={"k": "v"}, **place)["UploadId"]
-        place["UploadId"] = upload
-        etags = [s3.upload_part(PartNumber=n, Body=body, **place)["ETag"] for n, body in zip((2, 4, 7), parts)]
-        equal(etags, [md5(body) for body in parts], "ETags of parts")
-        named = [{"PartNumber": n, "ETag": etag} for n, etag in zip((2, 4, 7), etags)]
-        listed = s3.list_parts(**place)
-        equal([(part["PartNumber"], part["Size"]) for part in listed["Parts"]], [(2, 5 * MIB), (4, 5 * MIB + 3), (7, 4)], "parts listed")
-        page = s3.list_parts(MaxParts=2, **place)
-        equal((page["IsTruncated"], page["NextPartNumberMarker"]), (True, 4), "parts by pages")
-        equal([part["PartNumber"] for part in s3.list_parts(PartNumberMarker=4, **place)["Parts"]], [7], "the next page")
-        uploads = s3.list_multipart_uploads(Bucket=self.bucket, Prefix="multi/")["Uploads"]
-        equal([(entry["Key"], entry["UploadId"]) for entry in uploads], [("multi/part", upload)], "uploads listed")
-        self.absent("multi/part")
-
-        def complete(parts, **arguments):
-            return s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **{**place, **arguments})
-
-        refused("InvalidPartOrder", 400, complete, parts=named[::-1])
-        refused("InvalidPart", 400, complete, parts=[{"PartNumber": 3, "ETag": etags[0]}])
-        refused("InvalidPart", 400, complete, parts=[{"PartNumber": 2, "ETag": etags[1]}])
-        refused("EntityTooSmall", 400, complete, parts=[named[0], named[1], named[2], {"PartNumber": 8, "ETag": s3.upload_part(PartNumber=8, Body=b"z", **place)["ETag"]}])
-        refused("NoSuchUpload", 404, complete, parts=named, UploadId="0" * 32)
-        refused("NoSuchUpload", 404, complete, parts=named, Key="multi/other")
-        refused("NoSuchKey", 404, complete, parts=named, IfMatch=md5(b"x"))
-        self.put("multi/part", b"in the way")
-        refused("PreconditionFailed", 412, complete, parts=named, IfNoneMatch="*")
-        equal(self.get("multi/part"), b"in the way", "a refused completion changes nothing")
-        answer = complete(parts=named, IfMatch=md5(b"in the way"))
-        etag = '"' + hashlib.md5(b"".join(hashlib.md5(body).digest() for body in parts)).hexdigest() + '-3"'
-        equal(answer["ETag"], etag, "ETag of a multipart object")
-        whole = b"".join(parts)
-        head = s3.head_object(Bucket=self.bucket, Key="multi/part")
-        equal((head["ETag"], head["ContentLength"], head["ContentType"], head["Metadata"]), (etag, len(whole), "text/m", {"k": "v"}), "the object")
-        check(self.get("multi/part") == whole, "content of all parts")
-        edge = 5 * MIB
-        check(self.get("multi/part", Range=f"bytes={edge - 10}-{edge + 9}") == whole[edge - 10 : edge + 10], "a range across parts")
-        check(self.get("multi/part", Range="bytes=-6") == whole[-6:], "the end")
-        answer = s3.get_object(Bucket=self.bucket, Key="multi/part", PartNumber=2)
-        check(answer["Body"].read() == parts[1] and answer["PartsCount"] == 3, "one part")
-        refused("NoSuchUpload", 404, s3.list_parts, **place)
-        check("Uploads" not in s3.list_multipart_uploads(Bucket=self.bucket, Prefix="multi/"), "nothing is under way")
-        s3.copy_object(Bucket=self.bucket, Key="multi/copy", CopySource={"Bucket": self.bucket, "Key": "multi/part"})
-        s3.delete_object(Bucket=self.bucket, Key="multi/part")
-        check(self.get("multi/copy") == whole, "a copy of a multipart object")
-        self.part_copies(whole)
-        self.aborts()
-
-    def part_copies(self, whole):
-        place = {"Bucket": self.bucket, "Key": "multi/from-parts"}
-        place["UploadId"] = self.s3.create_multipart_upload(**place)["UploadId"]
-        source = {"CopySource": {"Bucket": self.bucket, "Key": "multi/copy"}}
-        edge = 6 * MIB
-        one = self.s3.upload_part_copy(PartNumber=1, CopySourceRange=f"bytes=0-{edge - 1}", **source, **place)["CopyPartResult"]["ETag"]
-        equal(one, md5(whole[:edge]), "ETag of a copied stretch")
-        two = self.s3.upload_part_copy(PartNumber=2, CopySourceRange=f"bytes={edge}-{len(whole) - 1}", **source, **place)["CopyPartResult"]["ETag"]
-        refused("PreconditionFailed", 412, self.s3.upload_part_copy, PartNumber=3, CopySourceIfMatch=md5(b"x"), **source, **place)
-        self.s3.complete_multipart_upload(MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": one}, {"PartNumber": 2, "ETag": two}]}, **place)
-        check(self.get("multi/from-parts") == whole, "an object made of copied stretches")
-
-    def aborts(self):
-        place = {"Bucket": self.bucket, "Key": "multi/aborted"}
-        upload = {"UploadId": self.s3.create_multipart_upload(**place)["UploadId"], **place}
-        self.s3.upload_part(PartNumber=1, Body=b"x" * MIB, **upload)
-        refused("InvalidArgument", 400, self.s3.upload_part, PartNumber=10_001, Body=b"x", **upload)
-        refused("BadDigest", 400, self.s3.upload_part, PartNumber=2, Body=b"x", ContentMD5=b64(hashlib.md5(b"y").digest()), **upload)
-        self.s3.abort_multipart_upload(**upload)
-        refused("NoSuchUpload", 404, self.s3.abort_multipart_upload, **upload)
-        refused("NoSuchUpload", 404, self.s3.upload_part, PartNumber=1, Body=b"x", **upload)
-
-    def managed_transfers(self):
-        path = f"/tmp/serve-boto3-{self.run_id}"
-        body = os.urandom(21 * MIB)
-        with open(path, "wb") as file:
-            file.write(body)
-        try:
-            config = TransferConfig(multipart_threshold=8 * MIB, multipart_chunksize=6 * MIB, max_concurrency=4)
-            for number, extra in enumerate([{}, {"ChecksumAlgorithm": "SHA256"}, {"ChecksumAlgorithm": "CRC32"}]):
-                key = f"managed/{number}"
-                self.s3.upload_file(path, self.bucket, key, Config=config, ExtraArgs=extra)
-                self.s3.download_file(self.bucket, key, path + ".back", Config=config)
-                with open(path + ".back", "rb") as file:
-                    check(file.read() == body, f"upload_file and download_file with {extra}")
-                head = self.s3.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
-                if extra:
-                    check(head["Checksum" + extra["ChecksumAlgorithm"]].endswith("-4"), f"a composite checksum: {head}")
-                    equal(head["ChecksumType"], "COMPOSITE", "its type")
-        finally:
-            for name in (path, path + ".back"):
-                if os.path.exists(name):
-                    os.remove(name)
-        place = {"Bucket": self.bucket, "Key": "managed/full"}
-        upload = {"UploadId": self.s3.create_multipart_upload(ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT", **place)["UploadId"], **place}
-        halves = body[: 6 * MIB], body[6 * MIB :]
-        named = []
-        for number, half in enumerate(halves, 1):
-            part = self.s3.upload_part(PartNumber=number, Body=half, ChecksumAlgorithm="CRC32", **upload)
-            named.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]})
-        whole = b64(zlib.crc32(body).to_bytes(4, "big"))
-        refused("BadDigest", 400, self.s3.complete_multipart_upload, MultipartUpload={"Parts": named}, ChecksumType="FULL_OBJECT",
-                ChecksumCRC32=b64(zlib.crc32(b"x").to_bytes(4, "big")), **upload)
-        answer = self.s3.complete_multipart_upload(MultipartUpload={"Parts": named}, ChecksumCRC32=whole, ChecksumType="FULL_OBJECT", **upload)
-        equal((answer["ChecksumCRC32"], answer["ChecksumType"]), (whole, "FULL_OBJECT"), "a checksum of the whole")
-        answer = self.s3.get_object(ChecksumMode="ENABLED", **place)
-        check(answer["Body"].read() == body, "the client checks it too")
-
     def overwritten_while_read(self):
         """A download that is under way is not disturbed by a change of the object."""
         body = os.urandom(16 * MIB)
@@ -568,7 +389,7 @@ def main():
         except Exception:
             print(f"failed in: {step}", file=sys.stderr)
             raise
-    print(f"ok {checks} checks")
+    print(f"ok {support.checks} checks")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ EOF
     "${run[@]}" check "$tree" "store:$bucket/up"
     "${run[@]}" check --download "$tree" "store:$bucket/up"
     [ "$("${run[@]}" size --json "store:$bucket/up" | tr -d ' ' | grep -o '"count":[0-9]*')" = "\"count\":$(find "$tree" -type f | wc -l)" ] || fail "rclone size"
-    "${run[@]}" lsf "store:$bucket/up" | grep -qx 'deep/' || fail "rclone lists no directory"
+    "${run[@]}" lsf "store:$bucket/up" | grep -x 'deep/' >/dev/null || fail "rclone lists no directory"
     # Nothing is left to do, times included.
     "${run[@]}" sync --dry-run "$tree" "store:$bucket/up" 2>&1 | grep -i "skipped copy" && fail "a second sync would copy"
     "${run[@]}" sync "store:$bucket/up" "$work/rclone-down"
@@ -88,7 +88,7 @@ EOF
     "${run[@]}" deletefile "store:$bucket/up/moved"
     "${run[@]}" cleanup "store:$bucket"
     "${run[@]}" purge "store:$bucket"
-    "${run[@]}" lsd store: | grep -q "$bucket" && fail "the bucket is still there"
+    "${run[@]}" lsd store: | grep "$bucket" >/dev/null && fail "the bucket is still there"
     echo "ok rclone"
 }
 
@@ -100,7 +100,7 @@ use_s5cmd() {
     "${run[@]}" mb "s3://$bucket"
     "${run[@]}" cp --part-size 5 "$tree/" "s3://$bucket/up/"
     [ "$("$s5cmd" ls "s3://$bucket/up/*" | wc -l)" = "$(find "$tree" -type f | wc -l)" ] || fail "s5cmd ls"
-    "$s5cmd" ls "s3://$bucket/up/" | grep -q 'DIR.*deep/' || fail "s5cmd lists no directory"
+    "$s5cmd" ls "s3://$bucket/up/" | grep 'DIR.*deep/' >/dev/null || fail "s5cmd lists no directory"
     "${run[@]}" cp "s3://$bucket/up/*" "$work/s5cmd-down/"
     same "$tree" "$work/s5cmd-down"
     cp -r "$tree" "$work/s5cmd-tree"

@@ -1,6 +1,7 @@
 //! A stand-in for the agent runtime: a shell script that writes down its starts and signals.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,6 +75,29 @@ impl Runtime {
             self.path(""),
             manners.to_owned(),
         ]
+    }
+
+    /// Puts a program `openclaw` into a directory of its own, for the front of `PATH`: `gateway run` is the stand-in,
+    /// `gateway health` says that all is well, and any call is written down with its arguments.
+    pub fn install_as_openclaw(&self) -> Result<PathBuf> {
+        let bin = self.dir.join("bin");
+        fs::create_dir_all(&bin)?;
+        let run = self.command().join("' '");
+        let script = format!(
+            "#!/bin/sh\necho \"$*\" >>'{}'\ncase \"$1 $2\" in\n'gateway run') exec '{run}' ;;\n\
+             'gateway health') echo '{{\"ok\": true}}' ;;\nesac\n",
+            self.path("calls"),
+        );
+        let program = bin.join("openclaw");
+        fs::write(&program, script)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        Ok(bin)
+    }
+
+    /// The arguments of every call of the program that [`Runtime::install_as_openclaw`] installed.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        self.record("calls").lines().map(str::to_owned).collect()
     }
 
     fn path(&self, name: &str) -> String {

@@ -21,7 +21,18 @@ pub struct Builder {
     dir: TempDir,
     environment: Vec<(String, String)>,
     options: Vec<String>,
-    manners: Option<Manners>,
+    runtime: Choice,
+}
+
+/// What the worker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// The stand-in, as the command behind `--`.
+    Command(Manners),
+    /// The stand-in, as the program that the layout names.
+    AsOpenclaw,
+    /// What the layout names, as installed.
+    Layout,
 }
 
 /// A started worker. Dropping it kills it with everything it started.
@@ -59,14 +70,21 @@ impl Builder {
     /// Runs the stand-in runtime with other manners than [`Manners::Good`].
     #[must_use]
     pub fn manners(mut self, manners: Manners) -> Self {
-        self.manners = Some(manners);
+        self.runtime = Choice::Command(manners);
         self
     }
 
     /// Runs what the layout says, not the stand-in runtime.
     #[must_use]
     pub fn layout_runtime(mut self) -> Self {
-        self.manners = None;
+        self.runtime = Choice::Layout;
+        self
+    }
+
+    /// Runs the stand-in runtime as the program `openclaw` that the layout names, not as a command of its own.
+    #[must_use]
+    pub fn as_openclaw(mut self) -> Self {
+        self.runtime = Choice::AsOpenclaw;
         self
     }
 
@@ -91,22 +109,28 @@ impl Builder {
             .open(self.dir.path().join("log"))?;
         let records = self.dir.path().join("runtime");
         fs::create_dir_all(&records)?;
-        let runtime = self
-            .manners
-            .map(|manners| Runtime::create(&records, manners))
-            .transpose()?;
+        let runtime = match self.runtime {
+            Choice::Command(manners) => Some(Runtime::create(&records, manners)?),
+            Choice::AsOpenclaw => Some(Runtime::create(&records, Manners::Good)?),
+            Choice::Layout => None,
+        };
+        let mut path = std::env::var_os("PATH").unwrap_or_default();
+        if let (Choice::AsOpenclaw, Some(runtime)) = (self.runtime, &runtime) {
+            let front = [runtime.install_as_openclaw()?];
+            path = std::env::join_paths(front.into_iter().chain(std::env::split_paths(&path)))?;
+        }
         let mut command = Command::new(tools::worker_entrypoint()?);
         command
             .args(["--root".as_ref(), self.root().as_os_str()])
             .args(&self.options)
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", path)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        if let Some(runtime) = &runtime {
+        if let (Choice::Command(_), Some(runtime)) = (self.runtime, &runtime) {
             command.arg("--").args(runtime.command());
         }
         let child = command.spawn().context("start worker-entrypoint")?;
@@ -132,7 +156,7 @@ impl Worker {
             dir,
             environment: environment(bucket),
             options,
-            manners: Some(Manners::Good),
+            runtime: Choice::Command(Manners::Good),
         })
     }
 

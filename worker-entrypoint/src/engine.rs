@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn entry(group: Option<&str>) -> Entry {
-        Entry { mount: "workspace".into(), path: "x".into(), bytes: 0, group: group.map(str::to_owned) }
+        serde_json::from_value(serde_json::json!({ "mount": "workspace", "path": "x", "group": group })).unwrap()
     }
 
     #[test]

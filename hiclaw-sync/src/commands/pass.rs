@@ -13,7 +13,7 @@ use sync_core::{
 use super::{form, settings};
 use crate::{
     cli::PassArguments,
-    exit::{Exit, Remote},
+    exit::{Decided, Exit},
     output::{self, Mood},
     progress,
     resident::ERROR_UNREACHABLE,
@@ -105,7 +105,7 @@ async fn ask(
             } else {
                 Exit::Failed
             };
-            Err(anyhow::Error::new(Remote(exit)).context(message))
+            Err(anyhow::Error::new(Decided(exit)).context(message))
         }
         Err(error) => Err(error.into()),
     }

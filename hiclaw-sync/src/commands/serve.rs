@@ -2,15 +2,15 @@
 
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use sync_core::secret::Secret;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     cli::{DEFAULT_SERVE_KEYS, ServeArguments},
-    exit::Exit,
+    exit::{Decided, Exit},
     serve::{ServeOptions, Server},
-    settings::{CredentialSource, GlobalOptions, ProcessEnvironment, StoreSettings},
+    settings::{Environment as _, GlobalOptions, ProcessEnvironment},
 };
 
 pub(super) async fn run(global: &GlobalOptions, arguments: ServeArguments) -> anyhow::Result<Exit> {
@@ -40,29 +40,45 @@ pub(super) async fn run(global: &GlobalOptions, arguments: ServeArguments) -> an
     Ok(Exit::Done)
 }
 
+/// From the options, else from the variables that workers use, else those that everybody knows from `MinIO`.
 fn keys(global: &GlobalOptions, arguments: &ServeArguments) -> anyhow::Result<(String, Secret)> {
-    if let (Some(access_key), Some(secret_key)) = (&global.access_key, &global.secret_key) {
-        return Ok((access_key.expose().to_owned(), secret_key.clone()));
-    }
-    // Half a pair is a mistake that the settings explain.
-    let settings = StoreSettings::resolve(global, &ProcessEnvironment)?;
-    match settings.credentials {
-        CredentialSource::Static {
-            access_key,
-            secret_key,
-            ..
-        } => Ok((access_key.expose().to_owned(), secret_key)),
-        CredentialSource::Controller | CredentialSource::Aws
-            if arguments.listen.ip().is_loopback() =>
-        {
+    let access_key = global
+        .access_key
+        .clone()
+        .or_else(|| variable("FS_ACCESS_KEY"));
+    let secret_key = global
+        .secret_key
+        .clone()
+        .or_else(|| variable("FS_SECRET_KEY"));
+    match (access_key, secret_key) {
+        (Some(access_key), Some(secret_key)) => Ok((access_key.expose().to_owned(), secret_key)),
+        (None, None) if arguments.listen.ip().is_loopback() => {
             let (access_key, secret_key) = DEFAULT_SERVE_KEYS;
             Ok((access_key.to_owned(), Secret::new(secret_key)))
         }
-        CredentialSource::Controller | CredentialSource::Aws => {
-            bail!(
-                "give --access-key and --secret-key: {} can be reached from other machines",
-                arguments.listen
-            )
-        }
+        (None, None) => Err(usage(format!(
+            "give --access-key and --secret-key: {} can be reached from other machines",
+            arguments.listen
+        ))),
+        (Some(_), None) => Err(usage(
+            "--access-key needs --secret-key (or HICLAW_FS_SECRET_KEY)".to_owned(),
+        )),
+        (None, Some(_)) => Err(usage(
+            "--secret-key needs --access-key (or HICLAW_FS_ACCESS_KEY)".to_owned(),
+        )),
     }
+}
+
+fn usage(message: String) -> anyhow::Error {
+    anyhow::Error::new(Decided(Exit::Usage)).context(message)
+}
+
+fn variable(name: &str) -> Option<Secret> {
+    ["HICLAW_", "AGENTTEAMS_"].iter().find_map(|prefix| {
+        let value = ProcessEnvironment
+            .variable(&format!("{prefix}{name}"))?
+            .into_string()
+            .ok()?;
+        (!value.is_empty()).then(|| Secret::new(value))
+    })
 }

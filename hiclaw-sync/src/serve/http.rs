@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use super::integrity;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::{
@@ -60,15 +61,8 @@ pub(crate) async fn serve(
     drop(listener);
     drop(stop);
     connections.close();
-    if tokio::time::timeout(GRACE, connections.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            left = connections.len(),
-            "some requests did not end in time"
-        );
-    }
+    // None takes longer than its grace, and then nothing holds the store open.
+    connections.wait().await;
 }
 
 async fn connection(stream: TcpStream, service: S3Service, mut stopping: watch::Receiver<()>) {
@@ -83,7 +77,10 @@ async fn connection(stream: TcpStream, service: S3Service, mut stopping: watch::
         // The sender says nothing; it goes away when the server stops.
         _ = stopping.changed() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match tokio::time::timeout(GRACE, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return tracing::warn!("a request did not end in time"),
+            }
         }
     };
     if let Err(error) = ended {
@@ -97,8 +94,12 @@ async fn answer(
 ) -> Result<Response<Body>, HttpError> {
     let (head, body) = request.into_parts();
     let shared = SharedBody(Arc::new(Mutex::new(body)));
-    let request = Request::from_parts(head, Body::http_body(shared.clone()));
-    let response = service.call(request).await?;
+    let response = match integrity::checked(&head, shared.clone()).await {
+        Ok(body) => service.call(Request::from_parts(head, body)).await?,
+        Err(refusal) => refusal
+            .to_http_response()
+            .map_err(|error| HttpError::new(error.into()))?,
+    };
     let is_refused = response.status().is_client_error() || response.status().is_server_error();
     if is_refused
         && !shared.is_end_stream()

@@ -91,8 +91,9 @@ pub enum OpenError {
 
 /// An open data directory. Dropping it waits until the changes submitted so far are durable.
 pub(crate) struct Store {
-    writer: Writer,
+    /// Closed before the writer's connection, which then can tidy the catalogue up.
     readers: Readers,
+    writer: Writer,
     graveyard: Arc<Graveyard>,
     blobs: Arc<BlobFiles>,
     /// Held as long as the store is open, and released last.

@@ -2,7 +2,7 @@
 //!
 //! Conflicts come through here too, whoever wins: both need the remote version at hand, to compare and to keep.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -12,6 +12,7 @@ use super::{
     mode_for,
 };
 use crate::{
+    backoff::Backoff,
     baseline::{Certainty, LocalVersion, RemoteVersion, Row, RowChange},
     digest::Digest,
     join::RemoteEntry,
@@ -26,6 +27,10 @@ use crate::{
 
 /// From this many files on one sync of the file system is cheaper than one of each file.
 const BATCH_SYNC_FILES: usize = 8;
+/// How often an object is read in one pass, and the waits in between.
+const READ_ATTEMPTS: usize = 4;
+const FIRST_AGAIN: Duration = Duration::from_millis(100);
+const LAST_AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of an object gathered before they are written.
 const WRITE_BYTES: usize = 1024 * 1024;
 
@@ -209,8 +214,36 @@ fn publication(
     }))
 }
 
-/// Brings an object into the staging area, with the attributes it will have.
+/// Brings an object into the staging area. An answer that breaks off is asked for again.
 async fn fetch(
+    context: &Arc<Context>,
+    task: &Task,
+    remote: &RemoteEntry,
+    durability: Durability,
+) -> Result<Staged, Failure> {
+    again_if_it_breaks_off(|| fetch_once(context, task, remote, durability)).await
+}
+
+/// Repeats a read whose answer broke off: the SDK repeats requests, but not answers that had begun.
+pub(super) async fn again_if_it_breaks_off<T, F>(read: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut backoff = Backoff::new(FIRST_AGAIN, LAST_AGAIN);
+    for _ in 1..READ_ATTEMPTS {
+        match read().await {
+            Err(Failure::Store(error)) if error.kind.is_transient() && !error.kind.is_fatal() => {
+                tracing::debug!(%error, "reading again");
+                tokio::time::sleep(backoff.next(fastrand::f64())).await;
+            }
+            other => return other,
+        }
+    }
+    read().await
+}
+
+/// An object in the staging area, with the attributes it will have.
+async fn fetch_once(
     context: &Arc<Context>,
     task: &Task,
     remote: &RemoteEntry,

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 
 use super::{
     Context, Effect, Failure, Outcome,
-    incoming::{Kind, Prepared, Publication, read_text},
+    incoming::{Kind, Prepared, Publication, again_if_it_breaks_off, read_text},
 };
 use crate::{
     baseline::{Certainty, LocalVersion, RemoteVersion, Row, RowChange},
@@ -34,7 +34,7 @@ pub(super) async fn prepare(
     let Some(remote) = task.observed.remote.clone() else {
         return Err(Failure::Stale);
     };
-    let text = document(context, &remote.key, &remote.version).await?;
+    let text = again_if_it_breaks_off(|| document(context, &remote.key, &remote.version)).await?;
     let blocking = context.clone();
     tokio::task::spawn_blocking(move || {
         merge_and_stage(&blocking, &task, &text, remote.version, durability)

@@ -144,7 +144,7 @@ impl S3Store {
                 let mut unreachable = StoreError::new(
                     "GET",
                     key.as_str(),
-                    StoreErrorKind::Unreachable,
+                    StoreErrorKind::Unavailable { retry_after: None },
                     "the answer broke off",
                 );
                 unreachable.source = Some(error.into());

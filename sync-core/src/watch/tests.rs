@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{Receiver, channel, error::TryRecvError};
 use super::*;
 use crate::debounce::Scope;
 
+mod histories;
 mod trouble;
 
 const MOUNT: MountIndex = MountIndex(3);
@@ -110,20 +111,23 @@ impl Scene {
         }
     }
 
-    /// Everything that was reported since the last call.
+    /// Everything that was reported since the last call, once: how often depends on how events fall into batches.
     fn reported(&mut self) -> Vec<DirtyPath> {
         self.markers += 1;
         let marker = format!("marker-{}", self.markers);
         fs::write(self.at(&marker), "").unwrap();
         let events = self.until(&WatchEvent::Dirty(path(&marker)));
-        events
+        let mut reported: Vec<DirtyPath> = events
             .into_iter()
             .filter_map(|event| match event {
                 WatchEvent::Dirty(dirty) => Some(dirty),
                 WatchEvent::Mode(..) | WatchEvent::RootGone(_) => None,
             })
             .filter(|dirty| !matches!(&dirty.scope, Scope::Path(path) if path.as_str().starts_with("marker-")))
-            .collect()
+            .collect();
+        reported.sort();
+        reported.dedup();
+        reported
     }
 
     /// What was reported covers each of `wanted`, and says nothing of other places than `wanted` names.

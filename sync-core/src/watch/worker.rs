@@ -19,7 +19,7 @@ use super::{
     Shared, WatchEvent, WatchMode, WatchSettings,
     backend::{Backend, Connect},
     intake::{Happening, Intake, Message},
-    tree::{Found, Polled, Presence, Tree, is_directory},
+    tree::{Found, Presence, Tree, is_directory},
 };
 use crate::{
     debounce::{DirtyPath, MountIndex},

@@ -98,6 +98,10 @@ fn in_savepoint<T>(
     effects: &mut Effects,
     work: impl FnOnce(&mut Edit<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    if connection.is_autocommit() {
+        // A failure such as a full disk ended the transaction, and a savepoint would begin another.
+        return Err(StoreError::NotDurable);
+    }
     execute(connection, "SAVEPOINT change")?;
     let mut edit = Edit::new(connection, blobs);
     match work(&mut edit) {
