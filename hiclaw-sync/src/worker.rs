@@ -5,19 +5,18 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use futures_util::StreamExt as _;
 use sync_core::{
     layout::{ResolvedLayout, Team, team_from_agents_md},
     path::{Prefix, RelPath},
     root::STATE_DIRECTORY,
     session::Session,
-    store::{ObjectStore, StoreError, StoreErrorKind, s3::S3Store},
+    store::{ObjectStore, StoreError, read_whole, s3::S3Store},
 };
 
 use crate::settings::Settings;
 
 /// Documents that tell the team are no larger.
-const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
+const MAX_DOCUMENT_BYTES: u64 = 1024 * 1024;
 
 /// A worker whose store and layout are known.
 pub struct Worker {
@@ -120,22 +119,6 @@ pub async fn read_object(
     store: &dyn ObjectStore,
     key: &sync_core::path::ObjectKey,
 ) -> Result<Option<String>, StoreError> {
-    let mut object = match store.get(key, None).await {
-        Ok(object) => object,
-        Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut content = Vec::new();
-    while let Some(piece) = object.body.next().await {
-        content.extend_from_slice(&piece?);
-        if content.len() > MAX_DOCUMENT_BYTES {
-            return Err(StoreError::new(
-                "GET",
-                key.as_str(),
-                StoreErrorKind::Other,
-                "larger than a document may be",
-            ));
-        }
-    }
-    Ok(Some(String::from_utf8_lossy(&content).into_owned()))
+    let content = read_whole(store, key, None, MAX_DOCUMENT_BYTES).await?;
+    Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned()))
 }

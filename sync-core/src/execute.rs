@@ -8,6 +8,7 @@ mod attributes;
 mod delete;
 mod incoming;
 mod merge;
+mod publish;
 mod upload;
 
 use std::{collections::BTreeMap, sync::Arc};

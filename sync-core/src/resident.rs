@@ -285,7 +285,11 @@ impl Engine {
                 },
                 event = next_event(&mut news) => match event {
                     Some(event) => self.take_news(event),
-                    None => news = None,
+                    None => {
+                        tracing::error!("the watcher has died; changes are found by the scheduled passes only");
+                        self.shared.state().forget_watch_modes();
+                        news = None;
+                    }
                 },
                 () = sleep_until(wake) => {}
             }

@@ -7,12 +7,16 @@
 
 pub mod memory;
 pub mod probe;
+mod read;
 pub mod s3;
 
 use std::{
     fmt,
     time::{Duration, SystemTime},
 };
+
+pub(crate) use self::read::again_if_it_breaks_off;
+pub use self::read::read_whole;
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};

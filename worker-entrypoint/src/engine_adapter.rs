@@ -5,7 +5,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use futures_util::StreamExt as _;
 use hiclaw_sync::{
     resident,
     settings::Settings,
@@ -18,7 +17,7 @@ use sync_core::{
     resident::{Event, ResidentSettings},
     session::{Direction, PassError, PassRequest, Session, SessionError},
     status::Status,
-    store::{ObjectStore, StoreError, StoreErrorKind, s3::S3Store},
+    store::{ObjectStore, StoreError, read_whole, s3::S3Store},
 };
 use tokio::sync::{Mutex, OnceCell, broadcast};
 
@@ -26,6 +25,9 @@ use crate::engine::{BoxFuture, Engine, EngineError, Published};
 
 /// Reload news kept for a slow listener.
 const NEWS_KEPT: usize = 64;
+
+/// What the entrypoint reads past all rules is no larger.
+const MAX_OBJECT_BYTES: u64 = 1024 * 1024;
 
 /// A worker's engine.
 pub struct CoreEngine {
@@ -129,17 +131,9 @@ impl CoreEngine {
     }
 
     async fn object(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, EngineError> {
-        let failed = |error| self.store_failed("read", key.to_string(), error);
-        let mut object = match self.store.get(key, None).await {
-            Ok(object) => object,
-            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let mut content = Vec::new();
-        while let Some(piece) = object.body.next().await {
-            content.extend_from_slice(&piece.map_err(failed)?);
-        }
-        Ok(Some(content))
+        read_whole(&*self.store, key, None, MAX_OBJECT_BYTES)
+            .await
+            .map_err(|error| self.store_failed("read", key.to_string(), error))
     }
 
     async fn stop(&self) -> Result<Report, EngineError> {

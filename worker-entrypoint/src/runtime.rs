@@ -1,7 +1,7 @@
 //! The runtime: executes what the [supervisor](crate::supervisor) decides.
 //!
 //! Owns the task that starts, signals and waits for the runtime's process group, its timer and its probe. Decides nothing
-//! about restarts; dropping the [`Runtime`] leaves the task running: only [`Runtime::stop`] ends it.
+//! about restarts; dropping the [`Runtime`] leaves the task running: only [`RuntimeHandle::stop`] ends it.
 
 mod process;
 
@@ -67,9 +67,15 @@ enum Request {
 /// A supervised runtime.
 #[derive(Debug)]
 pub struct Runtime {
+    handle: RuntimeHandle,
+    task: JoinHandle<Exit>,
+}
+
+/// What may be asked of a runtime. Clones share it.
+#[derive(Debug, Clone)]
+pub struct RuntimeHandle {
     requests: mpsc::UnboundedSender<Request>,
     status: watch::Receiver<RuntimeStatus>,
-    task: JoinHandle<Exit>,
 }
 
 impl Runtime {
@@ -90,9 +96,28 @@ impl Runtime {
             status: sender,
             launches: 0,
         };
-        Self { requests, status, task: tokio::spawn(task.run(inbox)) }
+        Self { handle: RuntimeHandle { requests, status }, task: tokio::spawn(task.run(inbox)) }
     }
 
+    /// For those who ask things of it.
+    #[must_use]
+    pub fn handle(&self) -> &RuntimeHandle {
+        &self.handle
+    }
+
+    /// Waits until it has ended for good. Cancel safe; must not be called again after it returned.
+    pub async fn finished(&mut self) -> Exit {
+        match (&mut self.task).await {
+            Ok(exit) => exit,
+            Err(error) => {
+                tracing::error!(%error, "the runtime's task ended unexpectedly");
+                Exit::Code(1)
+            }
+        }
+    }
+}
+
+impl RuntimeHandle {
     /// Its state now and when it changes.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<RuntimeStatus> {
@@ -117,17 +142,6 @@ impl Runtime {
     /// Passes a signal on, if it runs.
     pub fn signal(&self, number: i32) {
         self.ask(Request::Signal(number));
-    }
-
-    /// Waits until it has ended for good. Cancel safe; must not be called again after it returned.
-    pub async fn finished(&mut self) -> Exit {
-        match (&mut self.task).await {
-            Ok(exit) => exit,
-            Err(error) => {
-                tracing::error!(%error, "the runtime's task ended unexpectedly");
-                Exit::Code(1)
-            }
-        }
     }
 
     fn ask(&self, request: Request) {

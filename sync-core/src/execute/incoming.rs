@@ -2,35 +2,30 @@
 //!
 //! Conflicts come through here too, whoever wins: both need the remote version at hand, to compare and to keep.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::{
     Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, in_parallel, merge,
-    mode_for,
+    mode_for, publish,
 };
 use crate::{
-    backoff::Backoff,
     baseline::{Certainty, LocalVersion, RemoteVersion, Row, RowChange},
     digest::Digest,
     join::RemoteEntry,
-    local::{Fingerprint, LocalKind},
+    local::Fingerprint,
     path::RelPath,
-    plan::{Direction, Task, hash_file},
+    plan::{Task, hash_file},
     reconcile::Decision,
-    report::{ConflictEntry, Entry, ProblemKind, Side},
-    stage::{DisplacedVersion, Durability, Published, StageWriter, Staged},
-    store::{Object, StoreError},
+    report::{Entry, ProblemKind, Side},
+    stage::{DisplacedVersion, Durability, StageWriter, Staged},
+    store::{Object, StoreError, StoreErrorKind, again_if_it_breaks_off},
 };
 
 /// From this many files on one sync of the file system is cheaper than one of each file.
 const BATCH_SYNC_FILES: usize = 8;
-/// How often an object is read in one pass, and the waits in between.
-const READ_ATTEMPTS: usize = 4;
-const FIRST_AGAIN: Duration = Duration::from_millis(100);
-const LAST_AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of an object gathered before they are written.
 const WRITE_BYTES: usize = 1024 * 1024;
 
@@ -86,7 +81,8 @@ pub(super) async fn run(
     }
     let blocking = context.clone();
     let published =
-        tokio::task::spawn_blocking(move || publish_all(&blocking, prepared, durability)).await??;
+        tokio::task::spawn_blocking(move || publish::publish_all(&blocking, prepared, durability))
+            .await??;
     let mut rows = Vec::new();
     for outcome in published.outcomes {
         rows.extend(executed.take(outcome));
@@ -221,25 +217,15 @@ async fn fetch(
     remote: &RemoteEntry,
     durability: Durability,
 ) -> Result<Staged, Failure> {
-    again_if_it_breaks_off(|| fetch_once(context, task, remote, durability)).await
+    again_if_it_breaks_off(|| fetch_once(context, task, remote, durability), kind_of).await
 }
 
-/// Repeats a read whose answer broke off: the SDK repeats requests, but not answers that had begun.
-pub(super) async fn again_if_it_breaks_off<T, F>(read: impl Fn() -> F) -> Result<T, Failure>
-where
-    F: Future<Output = Result<T, Failure>>,
-{
-    let mut backoff = Backoff::new(FIRST_AGAIN, LAST_AGAIN);
-    for _ in 1..READ_ATTEMPTS {
-        match read().await {
-            Err(Failure::Store(error)) if error.kind.is_transient() && !error.kind.is_fatal() => {
-                tracing::debug!(%error, "reading again");
-                tokio::time::sleep(backoff.next(fastrand::f64())).await;
-            }
-            other => return other,
-        }
+/// The class of a failure, as far as the store is to blame.
+fn kind_of(failure: &Failure) -> StoreErrorKind {
+    match failure {
+        Failure::Store(error) => error.kind,
+        Failure::Stale | Failure::Local(_) | Failure::Problem(..) => StoreErrorKind::Other,
     }
-    read().await
 }
 
 /// An object in the staging area, with the attributes it will have.
@@ -335,194 +321,5 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(Failure::Local),
         Err(error) => Err(Failure::Problem(ProblemKind::Io, error.to_string())),
-    }
-}
-
-#[derive(Default)]
-struct PublishedBatch {
-    outcomes: Vec<Outcome>,
-    uploads: Vec<Task>,
-    conflicts: Vec<ConflictEntry>,
-}
-
-fn publish_all(
-    context: &Context,
-    prepared: Vec<Prepared>,
-    durability: Durability,
-) -> Result<PublishedBatch, ExecuteError> {
-    if durability == Durability::Batch
-        && let Err(error) = context.mount.root.sync_file_system()
-    {
-        tracing::warn!(mount = context.mount.name, %error, "can't sync the file system; a power failure may lose new files");
-    }
-    let displacements: Vec<_> = prepared
-        .iter()
-        .filter_map(|prepared| match prepared {
-            Prepared::Publish(publication) => Some(
-                publication
-                    .staged
-                    .displacement(&publication.path, publication.expected?),
-            ),
-            Prepared::KeepRemote(..) | Prepared::Finished(_) => None,
-        })
-        .collect();
-    if !displacements.is_empty() {
-        context
-            .mount
-            .baseline()
-            .plan_displacements(&displacements)?;
-    }
-    let mut batch = PublishedBatch::default();
-    for prepared in prepared {
-        match prepared {
-            Prepared::Finished(outcome) => batch.outcomes.push(outcome),
-            Prepared::Publish(publication) => {
-                let outcome = publish(context, *publication, &mut batch)?;
-                batch.outcomes.push(outcome);
-            }
-            Prepared::KeepRemote(task, staged) => keep_remote(context, *task, staged, &mut batch)?,
-        }
-    }
-    let names: Vec<_> = displacements
-        .into_iter()
-        .map(|displacement| displacement.staged_name)
-        .collect();
-    if !names.is_empty() {
-        context.mount.baseline().finish_displacements(&names)?;
-    }
-    Ok(batch)
-}
-
-fn publish(
-    context: &Context,
-    publication: Publication,
-    batch: &mut PublishedBatch,
-) -> Result<Outcome, ExecuteError> {
-    let Publication {
-        path,
-        staged,
-        expected,
-        displaced,
-        remote,
-        digest,
-        entry,
-        kind,
-    } = publication;
-    let published = match expected {
-        None => staged.create_at(&path),
-        Some(expected) => staged.replace(&path, &expected, displaced),
-    };
-    let (fingerprint, copy) = match published {
-        Ok(Published::Done(fingerprint)) => (fingerprint, None),
-        Ok(Published::Displaced { fingerprint, copy }) => (fingerprint, Some(copy)),
-        Ok(Published::Stale) => return Ok(Outcome::Stale(path)),
-        Err(error) => return context.outcome(&path, Failure::Local(error)),
-    };
-    context.progress.file_done(&path);
-    let local = LocalVersion {
-        fingerprint,
-        certainty: Certainty::Settled,
-    };
-    let row = Row {
-        path: path.clone(),
-        local: Some(local),
-        remote: Some(remote),
-        digest,
-    };
-    let effect = match (kind, copy) {
-        (Kind::Merge, copy) => {
-            if let Some(copy) = copy {
-                push_copy(context, copy, batch);
-            }
-            Effect::Merged(entry)
-        }
-        (Kind::Download, None) => Effect::Downloaded(entry),
-        (Kind::Download, Some(copy)) => {
-            let conflict = conflict_entry(context, &path, Side::Remote, &copy);
-            push_copy(context, copy, batch);
-            Effect::Conflict(entry, conflict)
-        }
-    };
-    Ok(Outcome::Done {
-        change: Box::new(RowChange::Record(row)),
-        effect,
-    })
-}
-
-/// The local side won: the remote version becomes a copy, and only then may the local one replace it in the bucket.
-fn keep_remote(
-    context: &Context,
-    mut task: Task,
-    staged: Staged,
-    batch: &mut PublishedBatch,
-) -> Result<(), ExecuteError> {
-    let path = task.observed.path.clone();
-    match staged.keep_as_copy(&path, Side::Remote) {
-        Ok(copy) => {
-            batch
-                .conflicts
-                .push(conflict_entry(context, &path, Side::Local, &copy));
-            push_copy(context, copy, batch);
-            task.decision = Decision::Upload;
-            batch.uploads.push(task);
-        }
-        Err(error) => batch
-            .outcomes
-            .push(context.outcome(&path, Failure::Local(error))?),
-    }
-    Ok(())
-}
-
-fn conflict_entry(
-    context: &Context,
-    path: &RelPath,
-    winner: Side,
-    copy: &RelPath,
-) -> ConflictEntry {
-    let mount = context.mount.name.clone();
-    ConflictEntry {
-        mount,
-        path: path.to_string(),
-        winner,
-        copy: copy.to_string(),
-    }
-}
-
-/// A copy is pushed like any file, in this pass where it pushes at all.
-fn push_copy(context: &Context, copy: RelPath, batch: &mut PublishedBatch) {
-    if context.direction != Direction::Pull {
-        batch
-            .uploads
-            .extend(super::task_for_new_file(&context.mount, copy));
-    }
-}
-
-/// What lies at a merged path, as text; `None` for nothing.
-pub(super) fn read_text(
-    context: &Context,
-    path: &RelPath,
-) -> Result<Option<(String, Fingerprint)>, Failure> {
-    use std::io::Read as _;
-    match context.mount.look(path)? {
-        None => Ok(None),
-        Some(entry) if entry.kind != LocalKind::File => Err(Failure::Problem(
-            ProblemKind::Unsupported,
-            "not a regular file".to_owned(),
-        )),
-        Some(_) => {
-            let (mut file, fingerprint) = context.mount.root.open_file(path)?;
-            let mut text = String::new();
-            file.read_to_string(&mut text).map_err(|error| {
-                if error.kind() == std::io::ErrorKind::InvalidData {
-                    Failure::Problem(
-                        ProblemKind::Invalid,
-                        "the local file is not UTF-8".to_owned(),
-                    )
-                } else {
-                    Failure::Local(crate::root::LocalError::new("read", path, error))
-                }
-            })?;
-            Ok(Some((text, fingerprint)))
-        }
     }
 }

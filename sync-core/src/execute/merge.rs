@@ -5,20 +5,21 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-
 use super::{
     Context, Effect, Failure, Outcome,
-    incoming::{Kind, Prepared, Publication, again_if_it_breaks_off, read_text},
+    incoming::{Kind, Prepared, Publication},
 };
 use crate::{
     baseline::{Certainty, LocalVersion, RemoteVersion, Row, RowChange},
     digest::ContentHasher,
+    local::{Fingerprint, LocalKind},
     merge::{self, Outcome as MergeOutcome},
-    path::ObjectKey,
+    path::{ObjectKey, RelPath},
     plan::Task,
     report::ProblemKind,
+    root::LocalError,
     stage::{DisplacedVersion, Durability, StageWriter},
+    store::read_whole,
 };
 
 /// Larger documents than this are no configuration.
@@ -34,7 +35,7 @@ pub(super) async fn prepare(
     let Some(remote) = task.observed.remote.clone() else {
         return Err(Failure::Stale);
     };
-    let text = again_if_it_breaks_off(|| document(context, &remote.key, &remote.version)).await?;
+    let text = document(context, &remote.key, &remote.version).await?;
     let blocking = context.clone();
     tokio::task::spawn_blocking(move || {
         merge_and_stage(&blocking, &task, &text, remote.version, durability)
@@ -48,18 +49,14 @@ async fn document(
     key: &ObjectKey,
     version: &RemoteVersion,
 ) -> Result<String, Failure> {
-    if version.size_bytes > MAX_DOCUMENT_BYTES {
-        let message = format!(
-            "the object has {} bytes, too many for a document to merge",
-            version.size_bytes
-        );
-        return Err(Failure::Problem(ProblemKind::Invalid, message));
-    }
-    let mut object = context.store.get(key, Some(&version.etag)).await?;
-    let mut content = Vec::new();
-    while let Some(piece) = object.body.next().await {
-        content.extend_from_slice(&piece?);
-    }
+    let content = read_whole(
+        &*context.store,
+        key,
+        Some(&version.etag),
+        MAX_DOCUMENT_BYTES,
+    )
+    .await?;
+    let content = content.ok_or(Failure::Stale)?;
     context.progress.bytes(content.len() as u64);
     String::from_utf8(content).map_err(|_| {
         Failure::Problem(
@@ -126,4 +123,31 @@ fn merge_and_stage(
         remote,
         kind: Kind::Merge,
     })))
+}
+
+/// What lies at a merged path, as text; `None` for nothing.
+fn read_text(context: &Context, path: &RelPath) -> Result<Option<(String, Fingerprint)>, Failure> {
+    use std::io::Read as _;
+    match context.mount.look(path)? {
+        None => Ok(None),
+        Some(entry) if entry.kind != LocalKind::File => Err(Failure::Problem(
+            ProblemKind::Unsupported,
+            "not a regular file".to_owned(),
+        )),
+        Some(_) => {
+            let (mut file, fingerprint) = context.mount.root.open_file(path)?;
+            let mut text = String::new();
+            file.read_to_string(&mut text).map_err(|error| {
+                if error.kind() == std::io::ErrorKind::InvalidData {
+                    Failure::Problem(
+                        ProblemKind::Invalid,
+                        "the local file is not UTF-8".to_owned(),
+                    )
+                } else {
+                    Failure::Local(LocalError::new("read", path, error))
+                }
+            })?;
+            Ok(Some((text, fingerprint)))
+        }
+    }
 }

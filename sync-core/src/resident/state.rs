@@ -33,6 +33,11 @@ impl State {
         self.watch.insert(mount, mode);
     }
 
+    /// Nothing is watched any more.
+    pub(super) fn forget_watch_modes(&mut self) {
+        self.watch.clear();
+    }
+
     /// Takes what a job did.
     pub(super) fn conclude(&mut self, what: &What, result: &Result<Report, PassError>) {
         let report = match result {

@@ -1,141 +1,16 @@
 //! Passes over a real directory and a store in memory.
 
+mod fixture;
+
 use std::collections::BTreeMap;
 
+use self::fixture::{fixture, progress, rules};
 use super::*;
 use crate::{
-    layout::{Deletes, Glob, Mount, Rule, Rules, SyncMode},
-    merge::{FieldPath, FieldRule, Take},
+    layout::{Mount, Rules},
     path::Prefix,
-    progress::Silent,
     report::{ProblemKind, Side},
-    store::memory::MemoryStore,
 };
-
-struct Fixture {
-    dir: tempfile::TempDir,
-    store: Arc<MemoryStore>,
-    session: Session,
-}
-
-fn rule(pattern: &str, sync: SyncMode) -> Rule {
-    Rule::new(vec![Glob::new(pattern).unwrap()], sync)
-}
-
-fn rules() -> Vec<Rule> {
-    let mut skills = rule("skills/**", SyncMode::Both);
-    skills.prefer = Side::Remote;
-    skills.group = Some("skills".to_owned());
-    let mut tasks = rule("tasks/**", SyncMode::Both);
-    tasks.deletes = Deletes::Pull;
-    let mut renamed = rule("config/new.json", SyncMode::Pull);
-    renamed.legacy_key = Some(RelPath::new("old.json").unwrap());
-    vec![
-        rule("openclaw.json", SyncMode::Merge),
-        rule("credentials/**", SyncMode::None),
-        rule("old.json", SyncMode::None),
-        rule("pulled/**", SyncMode::Pull),
-        renamed,
-        skills,
-        tasks,
-    ]
-}
-
-async fn open(dir: &Path, store: Arc<MemoryStore>) -> Session {
-    let merge = MergeRules {
-        fields: vec![FieldRule {
-            field: FieldPath::new("models").unwrap(),
-            take: Take::Remote,
-        }],
-        rest: Side::Local,
-        protect: Vec::new(),
-    };
-    let mount = Mount {
-        name: "workspace".to_owned(),
-        prefix: Prefix::new("agents/a").unwrap(),
-        local: dir.to_owned(),
-        rules: Rules::new(rules()).unwrap(),
-    };
-    let merges = BTreeMap::from([(RelPath::new("openclaw.json").unwrap(), merge)]);
-    Session::with_mounts(vec![mount], merges, store, 4)
-        .await
-        .unwrap()
-}
-
-async fn fixture() -> Fixture {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(MemoryStore::new());
-    let session = open(dir.path(), store.clone()).await;
-    Fixture {
-        dir,
-        store,
-        session,
-    }
-}
-
-impl Fixture {
-    fn write(&self, path: &str, content: &str) {
-        let full = self.dir.path().join(path);
-        std::fs::create_dir_all(full.parent().unwrap()).unwrap();
-        std::fs::write(full, content).unwrap();
-    }
-
-    fn read(&self, path: &str) -> Option<String> {
-        std::fs::read_to_string(self.dir.path().join(path)).ok()
-    }
-
-    fn remove(&self, path: &str) {
-        std::fs::remove_file(self.dir.path().join(path)).unwrap();
-    }
-
-    fn insert(&self, path: &str, content: &str) {
-        self.store
-            .insert(&format!("agents/a/{path}"), content.to_owned());
-    }
-
-    fn object(&self, path: &str) -> Option<String> {
-        let content = self.store.content(&format!("agents/a/{path}"))?;
-        Some(String::from_utf8(content.to_vec()).unwrap())
-    }
-
-    async fn pass(&self, direction: Direction) -> Report {
-        self.session
-            .pass(&PassRequest::everything(direction), &progress())
-            .await
-            .unwrap()
-    }
-
-    /// A pass both ways, then one that must find nothing to do.
-    async fn settle(&self) -> Report {
-        let report = self.pass(Direction::Sync).await;
-        let again = self.pass(Direction::Sync).await;
-        assert!(again.is_quiet(), "a second pass still finds {again:?}");
-        assert_eq!(
-            (again.requests.get, again.requests.head, again.requests.put),
-            (0, 0, 0)
-        );
-        report
-    }
-
-    async fn reopen(self) -> Self {
-        let Self {
-            dir,
-            store,
-            session,
-        } = self;
-        drop(session);
-        let session = open(dir.path(), store.clone()).await;
-        Self {
-            dir,
-            store,
-            session,
-        }
-    }
-}
-
-fn progress() -> Arc<dyn Progress> {
-    Arc::new(Silent)
-}
 
 #[tokio::test]
 async fn new_files_travel_both_ways_and_then_everything_is_quiet() {

@@ -110,16 +110,16 @@ async fn a_runtime_that_crashes_is_started_again_after_waits_that_double() {
     let (mut runtime, log) = start(Restart::OnFailure, &scripts);
     assert_eq!(runtime.finished().await, Exit::Code(0));
     assert_eq!(log.lines(), ["0s launch", "1s launch", "3s launch", "7s launch", "15s launch"]);
-    assert_eq!(runtime.status().borrow().restarts, 4);
+    assert_eq!(runtime.handle().status().borrow().restarts, 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn published_files_end_the_wait() {
     let (mut runtime, log) = start(Restart::OnFailure, &[CRASH, CRASH, CRASH, Script::Ends(Exit::Code(0), GRACE)]);
-    let mut status = runtime.status();
+    let mut status = runtime.handle().status();
     tokio::time::sleep(Duration::from_secs(5)).await;
     status.wait_for(|status| matches!(status.state, State::Waiting(_))).await.unwrap();
-    runtime.files_changed();
+    runtime.handle().files_changed();
     runtime.finished().await;
     assert_eq!(log.lines().last().unwrap(), "5s launch");
 }
@@ -127,10 +127,10 @@ async fn published_files_end_the_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_runtime_that_ignores_sigterm_is_killed_after_the_grace() {
     let (mut runtime, log) = start(Restart::Always, &[Script::Ignores]);
-    let mut status = runtime.status();
+    let mut status = runtime.handle().status();
     status.wait_for(|status| status.state == State::Ready).await.unwrap();
-    runtime.stop();
-    runtime.stop();
+    runtime.handle().stop();
+    runtime.handle().stop();
     assert_eq!(runtime.finished().await, Exit::Signal(9));
     assert_eq!(log.lines(), ["0s launch", "1s term", "21s kill"]);
 }
@@ -138,12 +138,12 @@ async fn a_runtime_that_ignores_sigterm_is_killed_after_the_grace() {
 #[tokio::test(start_paused = true)]
 async fn a_restart_waits_for_the_end_and_gives_the_end_the_grace() {
     let (mut runtime, log) = start(Restart::OnFailure, &[Script::Obeys(Duration::from_secs(3)), Script::Obeys(GRACE * 2)]);
-    let mut status = runtime.status();
+    let mut status = runtime.handle().status();
     status.wait_for(|status| status.state == State::Ready).await.unwrap();
-    runtime.restart();
+    runtime.handle().restart();
     status.wait_for(|status| status.restarts == 1).await.unwrap();
-    runtime.signal(28);
-    runtime.stop();
+    runtime.handle().signal(28);
+    runtime.handle().stop();
     assert_eq!(runtime.finished().await, Exit::Signal(9));
     assert_eq!(log.lines(), ["0s launch", "1s term", "4s launch", "4s signal 28", "4s term", "24s kill"]);
 }
@@ -191,7 +191,7 @@ async fn the_whole_group_is_killed_when_it_ignores_sigterm() {
     let script = format!("trap '' TERM; sh -c 'echo $$ > {}; while :; do sleep 0.1; done' & wait; sleep 1000", file.display());
     let mut runtime = real(&script, Duration::from_millis(300));
     let grandchild = appears(&file).await;
-    runtime.stop();
+    runtime.handle().stop();
     assert_eq!(runtime.finished().await, Exit::Signal(9));
     assert!(!is_alive(&grandchild));
 }
@@ -204,7 +204,7 @@ async fn those_who_outlive_the_leader_have_the_grace_too() {
     let child = format!("trap 'sleep 0.3; echo x > {}; exit' TERM; echo x > {}; while :; do sleep 0.05; done", done.display(), ready.display());
     let mut runtime = real(&format!("trap 'exit 3' TERM; sh -c \"{child}\" & wait"), GRACE);
     appears(&ready).await;
-    runtime.stop();
+    runtime.handle().stop();
     assert_eq!(runtime.finished().await, Exit::Code(3));
     assert!(done.exists(), "the child was killed before it was done");
 }
@@ -225,6 +225,6 @@ async fn a_stopped_runtime_can_be_stopped() {
     let file = directory.path().join("pid");
     let mut runtime = real(&format!("trap 'exit 0' TERM; echo $$ > {}; kill -STOP $$; while :; do sleep 0.05; done", file.display()), GRACE);
     appears(&file).await;
-    runtime.stop();
+    runtime.handle().stop();
     assert_eq!(runtime.finished().await, Exit::Code(0));
 }

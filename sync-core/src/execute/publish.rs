@@ -1,0 +1,174 @@
+//! Publishing a staged batch: make it durable, write down what it displaces, rename each to its place.
+
+use super::{
+    Context, Effect, ExecuteError, Failure, Outcome,
+    incoming::{Kind, Prepared, Publication},
+};
+use crate::{
+    baseline::{Certainty, LocalVersion, Row, RowChange},
+    path::RelPath,
+    plan::{Direction, Task},
+    reconcile::Decision,
+    report::{ConflictEntry, Side},
+    stage::{Durability, Published, Staged},
+};
+
+/// What publishing a batch came to.
+#[derive(Default)]
+pub(super) struct PublishedBatch {
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) uploads: Vec<Task>,
+    pub(super) conflicts: Vec<ConflictEntry>,
+}
+
+pub(super) fn publish_all(
+    context: &Context,
+    prepared: Vec<Prepared>,
+    durability: Durability,
+) -> Result<PublishedBatch, ExecuteError> {
+    if durability == Durability::Batch
+        && let Err(error) = context.mount.root.sync_file_system()
+    {
+        tracing::warn!(mount = context.mount.name, %error, "can't sync the file system; a power failure may lose new files");
+    }
+    let displacements: Vec<_> = prepared
+        .iter()
+        .filter_map(|prepared| match prepared {
+            Prepared::Publish(publication) => Some(
+                publication
+                    .staged
+                    .displacement(&publication.path, publication.expected?),
+            ),
+            Prepared::KeepRemote(..) | Prepared::Finished(_) => None,
+        })
+        .collect();
+    if !displacements.is_empty() {
+        context
+            .mount
+            .baseline()
+            .plan_displacements(&displacements)?;
+    }
+    let mut batch = PublishedBatch::default();
+    for prepared in prepared {
+        match prepared {
+            Prepared::Finished(outcome) => batch.outcomes.push(outcome),
+            Prepared::Publish(publication) => {
+                let outcome = publish(context, *publication, &mut batch)?;
+                batch.outcomes.push(outcome);
+            }
+            Prepared::KeepRemote(task, staged) => keep_remote(context, *task, staged, &mut batch)?,
+        }
+    }
+    let names: Vec<_> = displacements
+        .into_iter()
+        .map(|displacement| displacement.staged_name)
+        .collect();
+    if !names.is_empty() {
+        context.mount.baseline().finish_displacements(&names)?;
+    }
+    Ok(batch)
+}
+
+fn publish(
+    context: &Context,
+    publication: Publication,
+    batch: &mut PublishedBatch,
+) -> Result<Outcome, ExecuteError> {
+    let Publication {
+        path,
+        staged,
+        expected,
+        displaced,
+        remote,
+        digest,
+        entry,
+        kind,
+    } = publication;
+    let published = match expected {
+        None => staged.create_at(&path),
+        Some(expected) => staged.replace(&path, &expected, displaced),
+    };
+    let (fingerprint, copy) = match published {
+        Ok(Published::Done(fingerprint)) => (fingerprint, None),
+        Ok(Published::Displaced { fingerprint, copy }) => (fingerprint, Some(copy)),
+        Ok(Published::Stale) => return Ok(Outcome::Stale(path)),
+        Err(error) => return context.outcome(&path, Failure::Local(error)),
+    };
+    context.progress.file_done(&path);
+    let local = LocalVersion {
+        fingerprint,
+        certainty: Certainty::Settled,
+    };
+    let row = Row {
+        path: path.clone(),
+        local: Some(local),
+        remote: Some(remote),
+        digest,
+    };
+    let effect = match (kind, copy) {
+        (Kind::Merge, copy) => {
+            if let Some(copy) = copy {
+                push_copy(context, copy, batch);
+            }
+            Effect::Merged(entry)
+        }
+        (Kind::Download, None) => Effect::Downloaded(entry),
+        (Kind::Download, Some(copy)) => {
+            let conflict = conflict_entry(context, &path, Side::Remote, &copy);
+            push_copy(context, copy, batch);
+            Effect::Conflict(entry, conflict)
+        }
+    };
+    Ok(Outcome::Done {
+        change: Box::new(RowChange::Record(row)),
+        effect,
+    })
+}
+
+/// The local side won: the remote version becomes a copy, and only then may the local one replace it in the bucket.
+fn keep_remote(
+    context: &Context,
+    mut task: Task,
+    staged: Staged,
+    batch: &mut PublishedBatch,
+) -> Result<(), ExecuteError> {
+    let path = task.observed.path.clone();
+    match staged.keep_as_copy(&path, Side::Remote) {
+        Ok(copy) => {
+            batch
+                .conflicts
+                .push(conflict_entry(context, &path, Side::Local, &copy));
+            push_copy(context, copy, batch);
+            task.decision = Decision::Upload;
+            batch.uploads.push(task);
+        }
+        Err(error) => batch
+            .outcomes
+            .push(context.outcome(&path, Failure::Local(error))?),
+    }
+    Ok(())
+}
+
+fn conflict_entry(
+    context: &Context,
+    path: &RelPath,
+    winner: Side,
+    copy: &RelPath,
+) -> ConflictEntry {
+    let mount = context.mount.name.clone();
+    ConflictEntry {
+        mount,
+        path: path.to_string(),
+        winner,
+        copy: copy.to_string(),
+    }
+}
+
+/// A copy is pushed like any file, in this pass where it pushes at all.
+fn push_copy(context: &Context, copy: RelPath, batch: &mut PublishedBatch) {
+    if context.direction != Direction::Pull {
+        batch
+            .uploads
+            .extend(super::task_for_new_file(&context.mount, copy));
+    }
+}

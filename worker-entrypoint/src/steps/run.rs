@@ -1,0 +1,40 @@
+//! `run`: a command of the layout.
+
+use std::time::Duration;
+
+use sync_core::layout::RunStep;
+
+use super::{Hitch, Outcome, StepContext};
+use crate::{
+    command::{self, Output},
+    workspace::{Descend, Workspace, WorkspaceError},
+};
+
+/// A step must not hold the startup up for ever.
+const LIMIT: Duration = Duration::from_mins(5);
+/// The entry that every image has in its skills, whether others are there or not.
+const NOT_COUNTED: &str = "file-sync";
+
+/// Runs the command if its conditions hold.
+pub(super) async fn run(step: &RunStep, context: &StepContext) -> Result<Outcome, Hitch> {
+    if !is_wanted(step, &context.workspace)? {
+        return Ok(Outcome::Nothing);
+    }
+    command::run(&step.command, &context.place, LIMIT, Output::Log).await?;
+    Ok(Outcome::Done)
+}
+
+fn is_wanted(step: &RunStep, workspace: &Workspace) -> Result<bool, WorkspaceError> {
+    if let Some(file) = &step.when_file
+        && workspace.look(file)?.is_none()
+    {
+        return Ok(false);
+    }
+    let Some(directory) = &step.when_empty else { return Ok(true) };
+    let mut empty = true;
+    workspace.walk(Some(directory), &mut |path, _| {
+        empty &= path.file_name() == NOT_COUNTED;
+        Descend::Pass
+    })?;
+    Ok(empty)
+}
