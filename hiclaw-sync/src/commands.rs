@@ -11,6 +11,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 
+use self::pass::Way;
 use crate::{
     cli::{Cli, Command, PassArguments, PlanDirection},
     exit::{self, Exit},
@@ -49,27 +50,18 @@ pub fn run(cli: Cli) -> Exit {
 
 fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { global, command } = cli;
-    match command.unwrap_or_else(|| Command::Pull(PassArguments::default())) {
-        Command::Layouts(command) => layouts::run(&global, command),
-        Command::Completions { shell } => shell::completions(shell),
-        Command::Man => shell::manual(),
-        other => runtime()?.block_on(asynchronous(global, other)),
-    }
-}
-
-/// The commands that talk to a store.
-async fn asynchronous(global: GlobalOptions, command: Command) -> anyhow::Result<Exit> {
+    let command = command.unwrap_or_else(|| Command::Pull(PassArguments::default()));
     match command {
-        Command::Pull(arguments) => pass::run(&global, pass::Way::Pull, arguments).await,
-        Command::Push(arguments) => pass::run(&global, pass::Way::Push, arguments).await,
-        Command::Sync(arguments) => pass::run(&global, pass::Way::Sync, arguments).await,
+        Command::Pull(arguments) => pass(&global, Way::Pull, arguments),
+        Command::Push(arguments) => pass(&global, Way::Push, arguments),
+        Command::Sync(arguments) => pass(&global, Way::Sync, arguments),
         Command::Plan(arguments) => {
             let way = match arguments.direction {
-                PlanDirection::Pull => pass::Way::Pull,
-                PlanDirection::Push => pass::Way::Push,
-                PlanDirection::Sync => pass::Way::Sync,
+                PlanDirection::Pull => Way::Pull,
+                PlanDirection::Push => Way::Push,
+                PlanDirection::Sync => Way::Sync,
             };
-            pass::run(
+            pass(
                 &global,
                 way,
                 PassArguments {
@@ -77,15 +69,20 @@ async fn asynchronous(global: GlobalOptions, command: Command) -> anyhow::Result
                     dry_run: true,
                 },
             )
-            .await
         }
-        Command::Approve => pass::run(&global, pass::Way::Approve, PassArguments::default()).await,
-        Command::Status => state::status(&global).await,
-        Command::Conflicts => state::conflicts(&global).await,
-        Command::Watch(arguments) => watch::run(&global, arguments).await,
-        Command::Serve(arguments) => serve::run(&global, arguments).await,
-        Command::Layouts(_) | Command::Completions { .. } | Command::Man => Ok(Exit::Usage),
+        Command::Approve => pass(&global, Way::Approve, PassArguments::default()),
+        Command::Status => runtime()?.block_on(state::status(&global)),
+        Command::Conflicts => runtime()?.block_on(state::conflicts(&global)),
+        Command::Watch(arguments) => runtime()?.block_on(watch::run(&global, arguments)),
+        Command::Serve(arguments) => runtime()?.block_on(serve::run(&global, arguments)),
+        Command::Layouts(command) => layouts::run(&global, command),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man => shell::manual(),
     }
+}
+
+fn pass(global: &GlobalOptions, way: Way, arguments: PassArguments) -> anyhow::Result<Exit> {
+    runtime()?.block_on(pass::run(global, way, arguments))
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -150,7 +150,11 @@ fn store_advice(kind: StoreErrorKind) -> Option<&'static str> {
         StoreErrorKind::NoBucket => {
             Some("check the bucket's name (--bucket, HICLAW_FS_BUCKET), or create it")
         }
-        _ => None,
+        StoreErrorKind::NotFound
+        | StoreErrorKind::Precondition
+        | StoreErrorKind::Rejected
+        | StoreErrorKind::Other
+        | _ => None,
     }
 }
 

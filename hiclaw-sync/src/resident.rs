@@ -184,9 +184,12 @@ fn report(result: Result<Result<Report, PassError>, Ended>) -> Result<Value, Con
     match result {
         Ok(Ok(report)) => document(&report),
         Ok(Err(error)) => {
-            let kind = match &error.source {
-                SessionError::Store(store) if store.kind.is_transient() => ERROR_UNREACHABLE,
-                _ => ERROR_FAILED,
+            let transient =
+                matches!(&error.source, SessionError::Store(store) if store.kind.is_transient());
+            let kind = if transient {
+                ERROR_UNREACHABLE
+            } else {
+                ERROR_FAILED
             };
             Err(refused(kind, error.to_string()))
         }

@@ -137,9 +137,10 @@ async fn alone(
         ..PassRequest::everything(way.direction())
     };
     let progress = progress::start(global);
-    let result = match arguments.dry_run {
-        true => session.plan(&request, &progress).await,
-        false => session.pass(&request, &progress).await,
+    let result = if arguments.dry_run {
+        session.plan(&request, &progress).await
+    } else {
+        session.pass(&request, &progress).await
     };
     drop(progress);
     result.map_err(|error| {

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::{
-    Dirty, DirtyPath, MountIndex, PassError, PassRequest, Report, Scope, Session, Trigger,
-};
+use super::Trigger;
 use crate::{
+    debounce::{DirtyPath, MountIndex, Scope},
     path::RelPath,
     progress::{Progress, Silent},
-    session::SessionError,
+    report::Report,
+    session::{Dirty, PassError, PassRequest, Session, SessionError},
 };
 
 /// Where an answer goes.
@@ -120,7 +120,7 @@ async fn push(
             (_, Dirty::Everything) => {}
             (Scope::Mount, everything) => *everything = Dirty::Everything,
             (Scope::Path(path) | Scope::Subtree(path), Dirty::Paths(paths)) => {
-                paths.push(path.clone())
+                paths.push(path.clone());
             }
         }
     }

@@ -5,13 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Direction, DirtyPath, MountIndex, MountPath, PassError, Report, Scope, WatchMode, jobs::What,
-};
+use super::jobs::What;
 use crate::{
+    debounce::{DirtyPath, MountIndex, Scope},
     path::RelPath,
-    report::{HeldEntry, Problem},
+    report::{HeldEntry, Problem, Report},
+    session::{Direction, MountPath, PassError},
     status::{Status, Totals},
+    watch::WatchMode,
 };
 
 /// Results of the engine's jobs, condensed.

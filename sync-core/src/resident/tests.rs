@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use std::time::Instant;
+
 use super::*;
 use crate::{
+    debounce::MountIndex,
     layout::{Glob, Mount, Rule, Rules, SyncMode},
     path::Prefix,
     report::RequestCounts,
@@ -46,7 +49,7 @@ async fn fixture() -> Fixture {
     };
     let watcher = Watcher::start(vec![watched], sender).unwrap();
     let settings = ResidentSettings {
-        pull_interval: Duration::from_secs(3600),
+        pull_interval: Duration::from_hours(1),
         debounce: DebounceSettings {
             quiet: Duration::from_millis(20),
             ..DebounceSettings::default()

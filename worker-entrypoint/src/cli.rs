@@ -1,0 +1,123 @@
+//! The command line of `worker-entrypoint`.
+//!
+//! Owns options and their help. Everything that a container needs comes from its environment.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hiclaw_sync::{cli::duration, settings::GlobalOptions};
+use sync_core::layout;
+
+use crate::demo::DemoArguments;
+
+/// Prepares a worker's files, runs its runtime, and keeps files and bucket the same
+///
+/// The ENTRYPOINT of a worker's container. Everything it needs comes from the environment; see `worker-entrypoint check`.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = false, subcommand_negates_reqs = true)]
+pub struct Cli {
+    /// What to do instead
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
+
+    /// How the worker is run.
+    #[command(flatten)]
+    pub run: RunOptions,
+
+    /// Be an init although this is not process 1; must be the first argument
+    #[arg(long, hide = true)]
+    pub force_init: bool,
+
+    /// Run this instead of the layout's runtime
+    #[arg(last = true, value_name = "COMMAND")]
+    pub runtime: Vec<String>,
+}
+
+/// How a worker is run.
+#[derive(Debug, Clone, Args)]
+pub struct RunOptions {
+    /// How often everything is compared with the bucket; changes are sent at once anyway
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration, env = "HICLAW_PULL_INTERVAL", hide_env_values = true)]
+    pub pull_interval: Duration,
+
+    /// Serve /livez, /readyz, /status and /metrics on this address
+    #[arg(long, value_name = "ADDR", env = "HICLAW_HEALTH_LISTEN")]
+    pub health_listen: Option<SocketAddr>,
+
+    /// How long sending the last changes may take when the worker is stopped
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration, env = "HICLAW_FLUSH_TIMEOUT")]
+    pub flush_timeout: Duration,
+
+    /// Time between SIGTERM and SIGKILL for the runtime [default: the layout's, 20s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, env = "HICLAW_STOP_GRACE")]
+    pub stop_grace: Option<Duration>,
+
+    /// Whether the runtime is started again when it ends [default: the layout's]
+    #[arg(long, value_enum, value_name = "WHEN", env = "HICLAW_RESTART")]
+    pub restart: Option<RestartWhen>,
+}
+
+/// Whether a runtime that ended is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RestartWhen {
+    /// Never: the worker ends with it.
+    Never,
+    /// When it failed.
+    OnFailure,
+    /// Always.
+    Always,
+}
+
+impl From<RestartWhen> for layout::Restart {
+    fn from(when: RestartWhen) -> Self {
+        match when {
+            RestartWhen::Never => Self::Never,
+            RestartWhen::OnFailure => Self::OnFailure,
+            RestartWhen::Always => Self::Always,
+        }
+    }
+}
+
+/// What to do instead of running a worker.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows the whole main job on this machine, with a store of its own
+    Demo {
+        /// How the demo goes.
+        #[command(flatten)]
+        arguments: DemoArguments,
+        /// Run this instead of the stand-in runtime
+        #[arg(last = true, value_name = "COMMAND")]
+        runtime: Vec<String>,
+    },
+    /// Resolves the settings and prints them without secrets; starts nothing
+    Check,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_runtime() {
+        let cli = Cli::parse_from(["x", "--worker", "alice", "--stop-grace", "5s", "--", "sh", "-c", "exit 3"]);
+        assert_eq!(cli.runtime, ["sh", "-c", "exit 3"]);
+        assert_eq!(cli.run.stop_grace, Some(Duration::from_secs(5)));
+        assert_eq!(cli.run.pull_interval, Duration::from_mins(5));
+        let cli = Cli::parse_from(["x", "--force-init", "demo", "--once", "--", "true"]);
+        assert!(matches!(cli.command, Some(Command::Demo { runtime, .. }) if runtime == ["true"]));
+        assert!(Cli::try_parse_from(["x", "check", "--json"]).is_ok());
+        assert!(Cli::try_parse_from(["x", "sh"]).is_err());
+    }
+}
