@@ -10,12 +10,13 @@
 //! Owns the register, exit codes and process groups. Never decides when a process starts or ends.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, io,
     os::unix::process::CommandExt as _,
     process::{ChildStderr, ChildStdout, Command},
     sync::{Condvar, LazyLock, Mutex, MutexGuard, Once, PoisonError},
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
@@ -185,6 +186,35 @@ pub fn children() -> Vec<Pid> {
     children
 }
 
+/// Ends all children, known or not, with their descendants: SIGTERM, and SIGKILL once the grace is over.
+///
+/// Descendants become children when those above them end, hence the repeated looks.
+pub async fn end_descendants(grace: Duration) {
+    let started = Instant::now();
+    let mut told = HashSet::new();
+    loop {
+        let left = children();
+        if left.is_empty() {
+            return;
+        }
+        let late = started.elapsed() >= grace;
+        for process in left {
+            let signal = if late { Signal::KILL } else { Signal::TERM };
+            if late || told.insert(process) {
+                tracing::info!(pid = process.as_raw_nonzero(), ?signal, "the runtime left a process behind");
+                if let Err(error) = rustix::process::kill_process(process, signal) {
+                    tracing::debug!(%error, "it has ended");
+                }
+            }
+        }
+        if started.elapsed() >= grace * 2 {
+            tracing::warn!("a process that the runtime left behind can't be killed");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// The children that somebody waits for. A process has one set of children, hence the one global.
 static REGISTER: LazyLock<Register> = LazyLock::new(Register::default);
 
@@ -273,10 +303,7 @@ fn take(process: Pid, news: News) {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        process::Stdio,
-        time::{Duration, Instant},
-    };
+    use std::process::Stdio;
 
     use super::*;
 

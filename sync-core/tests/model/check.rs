@@ -1,0 +1,239 @@
+//! What must hold: always, and when everything has come to rest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use bytes::Bytes;
+use sync_core::layout::{Deletes, Rule, SyncMode};
+
+use super::{
+    history::PathName,
+    rules::{POOL, PREFIX, UNSAFE_KEYS, rule_for},
+    world::{Fate, World},
+};
+
+const COPIES: &str = ".sync-conflicts/";
+
+/// All files and all objects, by path and by key without prefix.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Picture {
+    local: BTreeMap<String, Bytes>,
+    remote: BTreeMap<String, Bytes>,
+}
+
+pub(crate) fn picture(world: &World) -> Picture {
+    let mut local = BTreeMap::new();
+    collect(&world.mount, &world.mount, &mut local);
+    let remote = world.bucket.keys().into_iter().map(|key| {
+        let content = world.bucket.content(&key).unwrap();
+        (key.strip_prefix(PREFIX).unwrap_or(&key).to_owned(), content)
+    });
+    Picture {
+        local,
+        remote: remote.collect(),
+    }
+}
+
+fn collect(mount: &Path, directory: &Path, files: &mut BTreeMap<String, Bytes>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let relative = path.strip_prefix(mount).unwrap().to_str().unwrap();
+        if relative == ".hiclaw-sync" {
+            continue;
+        }
+        if path.is_dir() {
+            collect(mount, &path, files);
+        } else {
+            let content = std::fs::read(&path).unwrap();
+            files.insert(relative.to_owned(), content.into());
+        }
+    }
+}
+
+/// No version is lost, nothing else is written, and what is not to travel stays.
+pub(crate) fn always(world: &World) {
+    let picture = picture(world);
+    every_current_version_stands(world, &picture);
+    only_known_content(world, &picture);
+    unpulled_files_are_left_alone(world, &picture);
+    let outside: BTreeSet<_> = std::fs::read_dir(&world.outside)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    if outside.iter().any(|name| name != "mount" && name != "writer") {
+        world.violation(format!("written outside the mount: {outside:?}"));
+    }
+}
+
+fn every_current_version_stands(world: &World, picture: &Picture) {
+    let mut state = world.state();
+    let standing: BTreeSet<_> = picture
+        .local
+        .values()
+        .chain(picture.remote.values())
+        .filter_map(|content| state.version_of(content))
+        .collect();
+    let lost: Vec<_> = state
+        .versions
+        .iter()
+        .enumerate()
+        .filter(|(number, version)| version.fate == Fate::Current && !standing.contains(number))
+        .map(|(number, version)| format!("version {number} is lost, written {}", version.written))
+        .collect();
+    state.violations.extend(lost);
+}
+
+fn only_known_content(world: &World, picture: &Picture) {
+    let mut state = world.state();
+    let in_pool = |path: &str| POOL.iter().any(|paths| paths.contains(&path));
+    for (side, files) in [("here", &picture.local), ("there", &picture.remote)] {
+        for (path, content) in files {
+            let engines = side == "there" && path.starts_with(".hiclaw/probe-");
+            let foreign = side == "there" && UNSAFE_KEYS.contains(&&**path);
+            if engines || foreign {
+                continue;
+            }
+            if !in_pool(path) && !path.starts_with(COPIES) {
+                state
+                    .violations
+                    .push(format!("{path} {side}: nobody wrote there"));
+            } else if state.version_of(content).is_none() {
+                let shown = String::from_utf8_lossy(&content[..content.len().min(20)]).into_owned();
+                state
+                    .violations
+                    .push(format!("{path} {side}: nobody wrote {shown:?}"));
+            }
+        }
+    }
+}
+
+fn unpulled_files_are_left_alone(world: &World, picture: &Picture) {
+    let mut state = world.state();
+    for path in POOL.iter().copied().flatten().copied() {
+        if matches!(rule_for(path).sync, SyncMode::Push | SyncMode::None)
+            && picture.local.get(path) != state.left_by_writer.get(path)
+        {
+            state
+                .violations
+                .push(format!("{path} changed here, and its rule pulls nothing"));
+        }
+    }
+}
+
+/// Both sides agree as far as the rules let them, and nothing is left lying about.
+pub(crate) fn at_rest(world: &World) {
+    let picture = picture(world);
+    for path in POOL.iter().copied().flatten().copied() {
+        let rule = rule_for(path);
+        let (local, remote) = (picture.local.get(path), picture.remote.get(path));
+        if local != remote && !may_differ(world, path, &rule, local, remote) {
+            let number = |content: Option<&Bytes>| content.map(|content| world.state().version_of(content));
+            let (local, remote) = (number(local), number(remote));
+            world.violation(format!(
+                "{path} holds version {local:?} here and {remote:?} there, by {:?} deletes {:?}",
+                rule.sync, rule.deletes
+            ));
+        }
+    }
+    copies_agree(world, &picture);
+    let staging: Vec<_> = std::fs::read_dir(world.mount.join(".hiclaw-sync/tmp"))
+        .unwrap()
+        .collect();
+    if !staging.is_empty() {
+        world.violation(format!("left in the staging directory: {staging:?}"));
+    }
+}
+
+/// Whether a path may hold different things at rest.
+fn may_differ(
+    world: &World,
+    path: PathName,
+    rule: &Rule,
+    local: Option<&Bytes>,
+    remote: Option<&Bytes>,
+) -> bool {
+    let state = world.state();
+    let written = |content: &Bytes, where_: &str| {
+        let number = state.version_of(content);
+        number.is_some_and(|number| state.versions[number].written.starts_with(where_))
+    };
+    match (rule.sync, local, remote) {
+        (SyncMode::None, ..) => true,
+        // A delete that isn't to travel.
+        (SyncMode::Both, Some(_), None) => !rule.deletes.pulls(),
+        (SyncMode::Both, None, Some(_)) => !rule.deletes.pushes(),
+        (SyncMode::Both | SyncMode::Merge, ..) => false,
+        // An edit made here stays here; the bucket's deletes may not travel.
+        (SyncMode::Pull, Some(_), None) if rule.deletes == Deletes::None => true,
+        (SyncMode::Pull, Some(_), _) => state.left_by_writer.get(path) == local,
+        (SyncMode::Pull, None, _) => false,
+        (SyncMode::Push, None, Some(_)) if rule.deletes == Deletes::None => true,
+        (SyncMode::Push, _, Some(content)) => written(content, "there"),
+        (SyncMode::Push, _, None) => false,
+    }
+}
+
+fn copies_agree(world: &World, picture: &Picture) {
+    let copies = |files: &BTreeMap<String, Bytes>| -> BTreeMap<String, Bytes> {
+        let copies = files.iter().filter(|(path, _)| path.starts_with(COPIES));
+        copies.map(|(path, content)| (path.clone(), content.clone())).collect()
+    };
+    let (local, remote) = (copies(&picture.local), copies(&picture.remote));
+    if local != remote {
+        world.violation(format!(
+            "conflict copies differ: {:?} here, {:?} there",
+            local.keys(),
+            remote.keys()
+        ));
+    }
+    let distinct: BTreeSet<_> = local.values().collect();
+    if distinct.len() < local.len() {
+        world.violation(format!("a version has several copies: {:?}", local.keys()));
+    }
+    let mut state = world.state();
+    if !state.disturbed && !state.met && !local.is_empty() {
+        let names: Vec<_> = local.keys().collect();
+        let line = format!("copies though the writers never met: {names:?}");
+        state.violations.push(line);
+    }
+}
+
+/// What paths must hold at rest that only one writer touched since both sides agreed.
+pub(crate) struct Expectations(BTreeMap<PathName, Option<Bytes>>);
+
+impl Expectations {
+    pub(crate) fn now(world: &World) -> Self {
+        let state = world.state();
+        let both_ways = POOL.iter().copied().flatten().copied().filter(|path| {
+            let rule = rule_for(path);
+            rule.sync == SyncMode::Both && rule.deletes == Deletes::Both
+        });
+        let expected = both_ways.filter_map(|path| {
+            let touched = state.touched.get(path).copied().unwrap_or_default();
+            match (touched.local, touched.remote) {
+                (true, true) => None,
+                (true, false) => Some((path, world.local_content(path))),
+                (false, _) => Some((path, world.remote_content(path))),
+            }
+        });
+        Self(expected.collect())
+    }
+
+    pub(crate) fn check(&self, world: &World) {
+        for (path, expected) in &self.0 {
+            let found = world.local_content(path);
+            if found != *expected {
+                let mut state = world.state();
+                let number = |content: &Option<Bytes>| content.as_ref().map(|content| state.version_of(content));
+                let line = format!(
+                    "{path}: one writer left version {:?}, but it holds {:?}",
+                    number(expected),
+                    number(&found)
+                );
+                state.violations.push(line);
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Random histories from a seed.
+
+use fastrand::Rng;
+use sync_core::session::Direction;
+
+use super::{
+    history::{
+        Approve, BaselineFate, Conditions, Effect, Event, Fault, Happening, History, HowToWrite,
+        LocalOp, Moment, Order, PathName, RemoteOp, Size, Step, StoreKind,
+    },
+    rules::{POOL, UNSAFE_KEYS},
+};
+
+/// The history of a seed.
+pub(crate) fn history(seed: u64) -> History {
+    let mut random = Rng::with_seed(seed);
+    let paths = paths(&mut random);
+    let mut generator = Generator { random, paths };
+    let store = generator.store();
+    let steps = generator.random.usize(4..14);
+    History {
+        store,
+        steps: (0..steps).map(|_| generator.step()).collect(),
+    }
+}
+
+/// A few paths, so that both writers meet often.
+fn paths(random: &mut Rng) -> Vec<PathName> {
+    let groups = random.usize(1..4);
+    let mut paths = Vec::new();
+    for _ in 0..groups {
+        let group = if random.u8(0..3) == 0 {
+            POOL[0]
+        } else {
+            POOL[random.usize(..POOL.len())]
+        };
+        paths.extend(group.iter().copied().filter(|_| random.u8(0..3) > 0));
+    }
+    if paths.is_empty() {
+        paths.push("a");
+    }
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+struct Generator {
+    random: Rng,
+    paths: Vec<PathName>,
+}
+
+impl Generator {
+    fn one_in(&mut self, many: u8) -> bool {
+        self.random.u8(..many) == 0
+    }
+
+    fn path(&mut self) -> PathName {
+        self.paths[self.random.usize(..self.paths.len())]
+    }
+
+    fn store(&mut self) -> StoreKind {
+        StoreKind {
+            page_objects: if self.one_in(2) { 1000 } else { 2 },
+            order: if self.one_in(5) {
+                Order::Tree
+            } else {
+                Order::Bytes
+            },
+            conditions: if self.one_in(6) {
+                Conditions::Ignored
+            } else {
+                Conditions::Honoured
+            },
+        }
+    }
+
+    fn step(&mut self) -> Step {
+        match self.random.u8(..100) {
+            0..28 => Step::Local(self.local_op()),
+            28..50 => Step::Remote(self.remote_op()),
+            50..80 => self.pass(),
+            80..90 => Step::PushDirty {
+                events: self.events(),
+            },
+            90..92 => Step::Plan,
+            92..94 => Step::Deny(self.path()),
+            94..97 => Step::Reopen(BaselineFate::Kept),
+            97..99 => Step::Reopen(BaselineFate::Lost),
+            _ => Step::Reopen(BaselineFate::RolledBack),
+        }
+    }
+
+    fn pass(&mut self) -> Step {
+        let direction = match self.random.u8(..6) {
+            0 => Direction::Pull,
+            1 => Direction::Push,
+            _ => Direction::Sync,
+        };
+        let scope = self.one_in(8).then(|| self.scope());
+        let approval = if self.one_in(3) {
+            Approve::Yes
+        } else {
+            Approve::No
+        };
+        let events = self.events();
+        Step::Pass {
+            direction,
+            scope,
+            approval,
+            events,
+        }
+    }
+
+    fn scope(&mut self) -> PathName {
+        let path = self.path();
+        match path.split_once('/') {
+            Some((directory, _)) if self.one_in(2) => directory,
+            _ => path,
+        }
+    }
+
+    fn local_op(&mut self) -> LocalOp {
+        let path = self.path();
+        match self.random.u8(..20) {
+            0..10 => {
+                let how = match self.random.u8(..3) {
+                    0 => HowToWrite::InPlace,
+                    1 => HowToWrite::Replace,
+                    _ => HowToWrite::Stealthy,
+                };
+                LocalOp::Write(path, how, self.size())
+            }
+            10..14 => LocalOp::Delete(path),
+            14..16 => LocalOp::Rename(path, self.path()),
+            16 => LocalOp::Touch(path),
+            17 => LocalOp::Rewrite(path),
+            18 => LocalOp::Chmod(path, if self.one_in(2) { 0o755 } else { 0o640 }),
+            _ => LocalOp::CopyFromRemote(path),
+        }
+    }
+
+    fn remote_op(&mut self) -> RemoteOp {
+        let path = self.path();
+        match self.random.u8(..20) {
+            0..11 => RemoteOp::Put(path, self.size()),
+            11..17 => RemoteOp::Delete(path),
+            17..19 => RemoteOp::CopyFromLocal(path),
+            _ => RemoteOp::PutUnsafe(UNSAFE_KEYS[self.random.usize(..UNSAFE_KEYS.len())]),
+        }
+    }
+
+    fn size(&mut self) -> Size {
+        match self.random.u8(..100) {
+            0 => Size::Large,
+            1..20 => Size::Odd(self.random.u8(..)),
+            _ => Size::Small,
+        }
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        let count = match self.random.u8(..10) {
+            0..5 => 0,
+            5..8 => 1,
+            8 => 2,
+            _ => 3,
+        };
+        (0..count).map(|_| self.event()).collect()
+    }
+
+    fn event(&mut self) -> Event {
+        if self.one_in(4) {
+            let what = match self.random.u8(..4) {
+                0 | 1 => Happening::Local(self.local_op()),
+                2 => Happening::Remote(self.remote_op()),
+                _ => Happening::Crash(Effect::None),
+            };
+            let at = Moment::FileDone(self.random.usize(..3));
+            return Event { at, what };
+        }
+        let effect = if self.one_in(2) {
+            Effect::None
+        } else {
+            Effect::Done
+        };
+        let what = match self.random.u8(..20) {
+            0..6 => Happening::Local(self.local_op()),
+            6..12 => Happening::Remote(self.remote_op()),
+            12..16 => Happening::Fail(self.fault(), effect),
+            16 => Happening::BreakOff,
+            _ => Happening::Crash(effect),
+        };
+        let at = Moment::Call(self.random.usize(..9));
+        Event { at, what }
+    }
+
+    fn fault(&mut self) -> Fault {
+        match self.random.u8(..4) {
+            0 => Fault::Unavailable,
+            1 => Fault::Unreachable,
+            2 => Fault::Denied,
+            _ => Fault::Other,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What can happen in a history: plain data, so that a history can be printed, shortened and written down as a test.
+
+use sync_core::session::Direction;
+
+/// A path of the model's mount; see [`super::rules`] for the pool.
+pub(crate) type PathName = &'static str;
+
+/// A history over one mount.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    pub(crate) store: StoreKind,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// How the store behaves when nothing fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoreKind {
+    pub(crate) page_objects: usize,
+    pub(crate) order: Order,
+    pub(crate) conditions: Conditions,
+}
+
+impl StoreKind {
+    pub(crate) const PLAIN: Self = Self {
+        page_objects: 1000,
+        order: Order::Bytes,
+        conditions: Conditions::Honoured,
+    };
+}
+
+/// The order of listings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Bytes,
+    /// SeaweedFS's: `a, a/b, a-b`.
+    Tree,
+}
+
+/// What becomes of `If-Match` and `If-None-Match` on writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conditions {
+    Honoured,
+    /// Garage's way: overwritten whatever was asked.
+    Ignored,
+}
+
+/// One step of a history.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Local(LocalOp),
+    Remote(RemoteOp),
+    Pass {
+        direction: Direction,
+        scope: Option<PathName>,
+        approval: Approve,
+        events: Vec<Event>,
+    },
+    /// `push_dirty` of what the local writer changed since the last one.
+    PushDirty {
+        events: Vec<Event>,
+    },
+    /// A dry run; it must change nothing.
+    Plan,
+    /// The store refuses everything on this path's key, until the end.
+    Deny(PathName),
+    /// The session ends and is opened again; what it knew of dirty paths is lost.
+    Reopen(BaselineFate),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Approve {
+    No,
+    Yes,
+}
+
+/// What becomes of `state.db` while no session is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BaselineFate {
+    Kept,
+    Lost,
+    /// An older one is put back: the one of the last time that no session was open.
+    RolledBack,
+}
+
+/// Something that happens in the middle of a pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) at: Moment,
+    pub(crate) what: Happening,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// At the pass's n-th request to the store.
+    Call(usize),
+    /// When the pass reports its n-th finished file: done, but not recorded yet.
+    FileDone(usize),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Happening {
+    Local(LocalOp),
+    Remote(RemoteOp),
+    /// The request fails; with [`Effect::Done`] the store has carried it out all the same.
+    Fail(Fault, Effect),
+    /// The answer to a GET breaks off in the middle.
+    BreakOff,
+    /// The process ends.
+    Crash(Effect),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Unavailable,
+    Unreachable,
+    Denied,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    None,
+    Done,
+}
+
+/// What the local writer does. Where there is nothing to do it with, nothing is done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LocalOp {
+    Write(PathName, HowToWrite, Size),
+    Delete(PathName),
+    Rename(PathName, PathName),
+    /// A new mtime, the same content.
+    Touch(PathName),
+    /// The same content in a new file.
+    Rewrite(PathName),
+    Chmod(PathName, u32),
+    /// Brings the bucket's version here by other means than the engine.
+    CopyFromRemote(PathName),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum HowToWrite {
+    InPlace,
+    /// A new file, renamed over the old one.
+    Replace,
+    /// In place, the same size, and the old mtime put back.
+    Stealthy,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Size {
+    Small,
+    Odd(u8),
+    /// Larger than what the engine sends from memory.
+    Large,
+}
+
+/// What the other users of the bucket do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RemoteOp {
+    Put(PathName, Size),
+    Delete(PathName),
+    /// Sends the local version by other means than the engine.
+    CopyFromLocal(PathName),
+    /// An object whose key is no safe path.
+    PutUnsafe(&'static str),
+}

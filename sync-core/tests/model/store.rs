@@ -1,0 +1,346 @@
+//! The store of the model: the bucket behind a script of what goes wrong, and a witness of what must never be asked.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use sync_core::{
+    digest::ETag,
+    layout::SyncMode,
+    path::{ObjectKey, RelPath},
+    progress::Progress,
+    report::RequestCounts,
+    store::{
+        ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
+        StoreError, StoreErrorKind,
+    },
+};
+use tokio::sync::Notify;
+
+use super::{
+    history::{Conditions, Effect, Event, Fault, Happening, Moment, Order, PathName, StoreKind},
+    rules::{PREFIX, rule_for},
+    world::World,
+};
+
+pub(crate) struct ScriptedStore {
+    pub(crate) world: Arc<World>,
+    kind: StoreKind,
+    script: Mutex<Script>,
+    denied: Mutex<BTreeSet<String>>,
+    pub(crate) crashed: Notify,
+}
+
+#[derive(Default)]
+struct Script {
+    calls: usize,
+    files_done: usize,
+    events: Vec<Event>,
+}
+
+/// What is to become of a request after the events before it.
+#[derive(Default)]
+struct Verdict {
+    fault: Option<(Fault, Effect)>,
+    crash: Option<Effect>,
+    break_off: bool,
+}
+
+impl ScriptedStore {
+    pub(crate) fn new(world: Arc<World>, kind: StoreKind) -> Self {
+        Self {
+            world,
+            kind,
+            script: Mutex::default(),
+            denied: Mutex::default(),
+            crashed: Notify::new(),
+        }
+    }
+
+    /// What happens during the next pass.
+    pub(crate) fn expect(&self, events: &[Event]) {
+        *self.script.lock().unwrap() = Script {
+            events: events.to_vec(),
+            ..Script::default()
+        };
+    }
+
+    pub(crate) fn deny(&self, path: PathName) {
+        self.denied.lock().unwrap().insert(format!("{PREFIX}{path}"));
+    }
+
+    pub(crate) fn heal(&self) {
+        self.denied.lock().unwrap().clear();
+        self.expect(&[]);
+    }
+
+    fn is_write(operation: &str) -> bool {
+        matches!(operation, "PUT" | "DELETE")
+    }
+
+    /// Counts the request, lets happen what is to happen before it, and tells what is to become of it.
+    fn enter(&self, operation: &'static str, key: &str) -> Verdict {
+        let due: Vec<_> = {
+            let mut script = self.script.lock().unwrap();
+            let now = script.calls;
+            script.calls += 1;
+            // Without conditional writes the window between the HEAD and the write is known and documented.
+            let unguarded =
+                self.kind.conditions == Conditions::Ignored && Self::is_write(operation);
+            let is_due = |event: &mut Event| match (event.at, &event.what) {
+                (Moment::Call(_), Happening::Remote(_)) if unguarded => false,
+                (Moment::Call(at), _) => at <= now,
+                (Moment::FileDone(_), _) => false,
+            };
+            let due = script.events.extract_if(.., is_due).collect();
+            due
+        };
+        self.world.note(format!("  {operation} {key:?}"));
+        let mut verdict = Verdict::default();
+        for event in due {
+            match event.what {
+                Happening::Local(op) => self.world.apply_local(op),
+                Happening::Remote(op) => self.world.apply_remote(op),
+                Happening::Fail(fault, effect) => verdict.fault = Some((fault, effect)),
+                Happening::Crash(effect) => verdict.crash = Some(effect),
+                Happening::BreakOff => verdict.break_off = true,
+            }
+        }
+        verdict
+    }
+
+    async fn before(
+        &self,
+        operation: &'static str,
+        key: &str,
+    ) -> Result<Verdict, StoreError> {
+        let verdict = self.enter(operation, key);
+        if verdict.crash == Some(Effect::None) {
+            self.crash().await;
+        }
+        if self.denied.lock().unwrap().contains(key) {
+            return Err(error(operation, key, Fault::Denied));
+        }
+        match verdict.fault {
+            Some((fault, Effect::None)) => {
+                self.world.note(format!("    fails: {fault:?}"));
+                Err(error(operation, key, fault))
+            }
+            _ => Ok(verdict),
+        }
+    }
+
+    async fn after<T>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        verdict: Verdict,
+        result: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if verdict.crash == Some(Effect::Done) {
+            self.crash().await;
+        }
+        match verdict.fault {
+            Some((fault, Effect::Done)) => {
+                self.world.note(format!("    done, but fails: {fault:?}"));
+                Err(error(operation, key, fault))
+            }
+            _ => result,
+        }
+    }
+
+    async fn crash(&self) {
+        self.world.note("    the process ends");
+        self.crashed.notify_one();
+        std::future::pending::<()>().await;
+    }
+
+    /// Requests that no rule allows.
+    fn witness(&self, operation: &'static str, key: &str) {
+        let Some(path) = key.strip_prefix(PREFIX) else {
+            return self
+                .world
+                .violation(format!("{operation} outside the prefix: {key:?}"));
+        };
+        if path.starts_with(".hiclaw/probe-") {
+            return;
+        }
+        if RelPath::new(path).is_err() {
+            return self
+                .world
+                .violation(format!("{operation} of an unsafe key: {key:?}"));
+        }
+        let rule = rule_for(path);
+        let allowed = match operation {
+            "PUT" => rule.sync.pushes(),
+            "DELETE" => rule.sync.pushes() && rule.deletes.pushes(),
+            _ => rule.sync != SyncMode::None,
+        };
+        if !allowed {
+            self.world
+                .violation(format!("{operation} {path:?} though its rule is {rule:?}"));
+        }
+    }
+
+    async fn sorted(&self, prefix: &str) -> Result<Vec<ListedObject>, StoreError> {
+        let mut objects = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let page = self.world.bucket.list(prefix, token.as_deref()).await?;
+            objects.extend(page.objects);
+            token = page.next;
+            if token.is_none() {
+                break;
+            }
+        }
+        if self.kind.order == Order::Tree {
+            objects.sort_by_key(|object| object.key.replace('/', "\0"));
+        }
+        Ok(objects)
+    }
+}
+
+impl ObjectStore for ScriptedStore {
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        token: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<ListPage, StoreError>> {
+        async move {
+            let verdict = self.before("LIST", prefix).await?;
+            let objects = self.sorted(prefix).await?;
+            // The token is the last key of the page before; where it is gone the listing goes on behind its place.
+            let place = |key: &str| match self.kind.order {
+                Order::Bytes => key.to_owned(),
+                Order::Tree => key.replace('/', "\0"),
+            };
+            let mut rest = objects
+                .into_iter()
+                .filter(|object| token.is_none_or(|token| place(&object.key) > place(token)));
+            let page: Vec<_> = rest.by_ref().take(self.kind.page_objects).collect();
+            let next = rest
+                .next()
+                .and_then(|_| page.last().map(|object| object.key.clone()));
+            let page = ListPage {
+                objects: page,
+                next,
+            };
+            self.after("LIST", prefix, verdict, Ok(page)).await
+        }
+        .boxed()
+    }
+
+    fn get<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+        if_match: Option<&'a ETag>,
+    ) -> BoxFuture<'a, Result<Object, StoreError>> {
+        async move {
+            self.witness("GET", key.as_str());
+            let verdict = self.before("GET", key.as_str()).await?;
+            let mut result = self.world.bucket.get(key, if_match).await;
+            if verdict.break_off
+                && let Ok(object) = &mut result
+            {
+                let broken = error("GET", key.as_str(), Fault::Unavailable);
+                let first = object.body.next().await;
+                let half = first.and_then(Result::ok).map(|all| all.slice(..all.len() / 2));
+                let pieces = half.map(Ok).into_iter().chain([Err(broken)]);
+                object.body = futures_util::stream::iter(pieces).boxed();
+            }
+            self.after("GET", key.as_str(), verdict, result).await
+        }
+        .boxed()
+    }
+
+    fn head<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+    ) -> BoxFuture<'a, Result<Option<ObjectInfo>, StoreError>> {
+        async move {
+            self.witness("HEAD", key.as_str());
+            let verdict = self.before("HEAD", key.as_str()).await?;
+            let result = self.world.bucket.head(key).await;
+            self.after("HEAD", key.as_str(), verdict, result).await
+        }
+        .boxed()
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+        body: PutBody,
+        mut options: PutOptions,
+    ) -> BoxFuture<'a, Result<ETag, StoreError>> {
+        async move {
+            self.witness("PUT", key.as_str());
+            let verdict = self.before("PUT", key.as_str()).await?;
+            if self.kind.conditions == Conditions::Ignored {
+                options.mode = PutMode::Overwrite;
+            }
+            let result = self.world.bucket.put(key, body, options).await;
+            self.after("PUT", key.as_str(), verdict, result).await
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+        if_match: Option<&'a ETag>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            self.witness("DELETE", key.as_str());
+            let verdict = self.before("DELETE", key.as_str()).await?;
+            let if_match = if_match.filter(|_| self.kind.conditions == Conditions::Honoured);
+            let result = self.world.bucket.delete(key, if_match).await;
+            self.after("DELETE", key.as_str(), verdict, result).await
+        }
+        .boxed()
+    }
+
+    fn requests(&self) -> RequestCounts {
+        self.world.bucket.requests()
+    }
+
+    fn identity(&self) -> String {
+        "model".to_owned()
+    }
+}
+
+/// Between doing and recording: files are reported as finished there, so histories can act there too.
+impl Progress for ScriptedStore {
+    fn file_done(&self, path: &RelPath) {
+        let due: Vec<_> = {
+            let mut script = self.script.lock().unwrap();
+            let now = Moment::FileDone(script.files_done);
+            script.files_done += 1;
+            script.events.extract_if(.., |event| event.at == now).collect()
+        };
+        self.world.note(format!("  done: {path}"));
+        for event in due {
+            match event.what {
+                Happening::Local(op) => self.world.apply_local(op),
+                Happening::Remote(op) => self.world.apply_remote(op),
+                Happening::Crash(_) => {
+                    self.world.note("    the process ends");
+                    // Without the panic hook: nothing is printed.
+                    std::panic::resume_unwind(Box::new("the process ends"));
+                }
+                Happening::Fail(..) | Happening::BreakOff => {}
+            }
+        }
+    }
+}
+
+fn error(operation: &'static str, key: &str, fault: Fault) -> StoreError {
+    let kind = match fault {
+        Fault::Unavailable => StoreErrorKind::Unavailable { retry_after: None },
+        Fault::Unreachable => StoreErrorKind::Unreachable,
+        Fault::Denied => StoreErrorKind::Denied,
+        Fault::Other => StoreErrorKind::Other,
+    };
+    StoreError::new(operation, key, kind, "injected")
+}

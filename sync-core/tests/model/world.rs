@@ -1,0 +1,288 @@
+//! The two writers and what they know: the directory, the bucket, and every version that was ever written.
+//!
+//! A version is superseded when a writer overwrites or deletes it on a side where it stands: that writer saw it. All
+//! other versions must stand somewhere, always.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use sync_core::store::memory::MemoryStore;
+
+use super::{
+    history::{HowToWrite, LocalOp, PathName, RemoteOp, Size},
+    rules::PREFIX,
+};
+
+pub(crate) struct World {
+    _directory: tempfile::TempDir,
+    pub(crate) outside: PathBuf,
+    pub(crate) mount: PathBuf,
+    pub(crate) bucket: MemoryStore,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) versions: Vec<Version>,
+    /// What the local writer changed since the last push of dirty paths.
+    pub(crate) dirty: BTreeSet<PathName>,
+    /// Who touched a path since both sides were last seen to agree in peace.
+    pub(crate) touched: BTreeMap<PathName, Touched>,
+    /// Local content as the local writer left it.
+    pub(crate) left_by_writer: BTreeMap<PathName, Bytes>,
+    /// Something happened after which the engine can't know who wrote last.
+    pub(crate) disturbed: bool,
+    /// Both writers touched the same path since the sides last agreed on it.
+    pub(crate) met: bool,
+    pub(crate) violations: Vec<String>,
+    pub(crate) trace: Vec<String>,
+}
+
+pub(crate) struct Version {
+    pub(crate) content: Bytes,
+    pub(crate) written: String,
+    pub(crate) fate: Fate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Current,
+    Superseded,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Touched {
+    pub(crate) local: bool,
+    pub(crate) remote: bool,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        }
+        .unwrap();
+        let mount = directory.path().join("mount");
+        fs::create_dir(&mount).unwrap();
+        Self {
+            outside: directory.path().to_owned(),
+            _directory: directory,
+            mount,
+            bucket: MemoryStore::new(),
+            state: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(crate) fn note(&self, line: impl Into<String>) {
+        self.state().trace.push(line.into());
+    }
+
+    pub(crate) fn violation(&self, line: impl Into<String>) {
+        self.state().violations.push(line.into());
+    }
+
+    pub(crate) fn local_content(&self, path: &str) -> Option<Bytes> {
+        fs::read(self.mount.join(path)).ok().map(Bytes::from)
+    }
+
+    pub(crate) fn remote_content(&self, path: &str) -> Option<Bytes> {
+        self.bucket.content(&format!("{PREFIX}{path}"))
+    }
+
+    pub(crate) fn apply_local(&self, op: LocalOp) {
+        let mut state = self.state();
+        state.trace.push(format!("    local writer: {op:?}"));
+        match op {
+            LocalOp::Write(path, how, size) => self.write(&mut state, path, how, size),
+            LocalOp::Delete(path) => {
+                if let Some(old) = self.local_content(path) {
+                    state.supersede(&old);
+                    fs::remove_file(self.mount.join(path)).unwrap();
+                    state.changed_locally(path, None);
+                }
+            }
+            LocalOp::Rename(from, to) => {
+                let Some(content) = self.local_content(from).filter(|_| from != to) else {
+                    return;
+                };
+                if let Some(old) = self.local_content(to) {
+                    state.supersede(&old);
+                }
+                self.make_parent(to);
+                fs::rename(self.mount.join(from), self.mount.join(to)).unwrap();
+                state.changed_locally(from, None);
+                state.changed_locally(to, Some(content));
+            }
+            LocalOp::Touch(path) => {
+                if let Ok(file) = File::options().write(true).open(self.mount.join(path)) {
+                    let time = SystemTime::now() - Duration::from_secs(3600);
+                    file.set_modified(time).unwrap();
+                    state.dirty.insert(path);
+                }
+            }
+            LocalOp::Rewrite(path) => {
+                if let Some(content) = self.local_content(path) {
+                    self.replace(path, &content);
+                    state.dirty.insert(path);
+                }
+            }
+            LocalOp::Chmod(path, mode) => {
+                let full = self.mount.join(path);
+                if full.exists() {
+                    fs::set_permissions(full, fs::Permissions::from_mode(mode)).unwrap();
+                    state.dirty.insert(path);
+                }
+            }
+            LocalOp::CopyFromRemote(path) => {
+                let Some(content) = self.remote_content(path) else {
+                    return;
+                };
+                if let Some(old) = self.local_content(path).filter(|old| *old != content) {
+                    state.supersede(&old);
+                }
+                self.make_parent(path);
+                self.replace(path, &content);
+                state.changed_locally(path, Some(content));
+            }
+        }
+    }
+
+    fn write(&self, state: &mut State, path: PathName, how: HowToWrite, size: Size) {
+        let full = self.mount.join(path);
+        let old = self.local_content(path);
+        if let Some(old) = &old {
+            state.supersede(old);
+        }
+        let size = match (how, &old) {
+            (HowToWrite::Stealthy, Some(old)) => old.len(),
+            _ => bytes_of(size),
+        };
+        let content = state.new_version(size, format!("here as {path}"));
+        self.make_parent(path);
+        match (how, old) {
+            (HowToWrite::InPlace, _) | (HowToWrite::Stealthy, None) => {
+                fs::write(&full, &content).unwrap();
+            }
+            (HowToWrite::Replace, _) => self.replace(path, &content),
+            (HowToWrite::Stealthy, Some(_)) => {
+                let before = fs::metadata(&full).unwrap().modified().unwrap();
+                fs::write(&full, &content).unwrap();
+                let file = File::options().write(true).open(&full).unwrap();
+                file.set_modified(before).unwrap();
+            }
+        }
+        state.changed_locally(path, Some(content));
+    }
+
+    fn make_parent(&self, path: &str) {
+        fs::create_dir_all(self.mount.join(path).parent().unwrap()).unwrap();
+    }
+
+    fn replace(&self, path: &str, content: &[u8]) {
+        let temporary = self.outside.join("writer");
+        fs::write(&temporary, content).unwrap();
+        fs::rename(temporary, self.mount.join(path)).unwrap();
+    }
+
+    pub(crate) fn apply_remote(&self, op: RemoteOp) {
+        let mut state = self.state();
+        state.trace.push(format!("    remote writer: {op:?}"));
+        match op {
+            RemoteOp::Put(path, size) => {
+                let content = state.new_version(bytes_of(size), format!("there as {path}"));
+                self.put(&mut state, path, content);
+            }
+            RemoteOp::Delete(path) => {
+                if let Some(old) = self.remote_content(path) {
+                    state.supersede(&old);
+                    self.bucket.remove(&format!("{PREFIX}{path}"));
+                    state.changed_remotely(path);
+                }
+            }
+            RemoteOp::CopyFromLocal(path) => {
+                if let Some(content) = self.local_content(path) {
+                    self.put(&mut state, path, content);
+                }
+            }
+            RemoteOp::PutUnsafe(key) => {
+                self.bucket.insert(&format!("{PREFIX}{key}"), "unsafe");
+            }
+        }
+    }
+
+    fn put(&self, state: &mut State, path: PathName, content: Bytes) {
+        if let Some(old) = self.remote_content(path).filter(|old| *old != content) {
+            state.supersede(&old);
+        }
+        self.bucket.insert(&format!("{PREFIX}{path}"), content);
+        state.changed_remotely(path);
+    }
+}
+
+impl State {
+    fn new_version(&mut self, size_bytes: usize, written: String) -> Bytes {
+        let mut content = format!("{:06}:", self.versions.len()).into_bytes();
+        content.resize(size_bytes.max(content.len()), b'.');
+        let content = Bytes::from(content);
+        self.versions.push(Version {
+            content: content.clone(),
+            written,
+            fate: Fate::Current,
+        });
+        content
+    }
+
+    /// The number of a version; `None` for content that nobody ever wrote.
+    pub(crate) fn version_of(&self, content: &[u8]) -> Option<usize> {
+        let number = std::str::from_utf8(content.get(..6)?)
+            .ok()?
+            .parse::<usize>()
+            .ok()?;
+        (self.versions.get(number)?.content == content).then_some(number)
+    }
+
+    fn supersede(&mut self, content: &[u8]) {
+        if let Some(number) = self.version_of(content) {
+            self.versions[number].fate = Fate::Superseded;
+        }
+    }
+
+    fn changed_locally(&mut self, path: PathName, content: Option<Bytes>) {
+        self.dirty.insert(path);
+        let touched = self.touched.entry(path).or_default();
+        touched.local = true;
+        self.met |= touched.remote;
+        match content {
+            Some(content) => self.left_by_writer.insert(path, content),
+            None => self.left_by_writer.remove(path),
+        };
+    }
+
+    fn changed_remotely(&mut self, path: PathName) {
+        let touched = self.touched.entry(path).or_default();
+        touched.remote = true;
+        self.met |= touched.local;
+    }
+}
+
+fn bytes_of(size: Size) -> usize {
+    match size {
+        Size::Small => 16,
+        Size::Odd(bytes) => 8 + usize::from(bytes),
+        Size::Large => 1024 * 1024 + 7,
+    }
+}

@@ -1,0 +1,172 @@
+//! The real engine behind the entrypoint's [`Engine`] interface.
+//!
+//! Owns the order in which session, watcher and control socket come into being, and how the library's errors become the
+//! entrypoint's. Decides nothing about files.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use hiclaw_sync::{
+    resident,
+    worker::{Worker, place, read_object},
+};
+use sync_core::{
+    path::ObjectKey,
+    progress::{Progress, Silent},
+    report::Report,
+    resident::{Event, Resident, ResidentSettings},
+    session::{Direction, PassError, PassRequest, Session, SessionError},
+    status::Status,
+    store::{ObjectStore, StoreError},
+};
+use tokio::sync::{Mutex, broadcast};
+
+use crate::engine::{BoxFuture, Engine, EngineError, Published};
+
+/// Changes that may wait for a slow reload; what is lost is made up for by reloading everything.
+const PUBLISHED_KEPT: usize = 64;
+
+/// A worker's engine: at first a session that makes single passes, then resident.
+pub struct SyncEngine {
+    session: Arc<Session>,
+    store: Arc<dyn ObjectStore>,
+    place: String,
+    state_directory: PathBuf,
+    pull_interval: Duration,
+    published: broadcast::Sender<Published>,
+    /// The resident engine, once it runs; kept apart from its handle because ending it consumes it.
+    running: Mutex<Option<resident::Engine>>,
+    resident: OnceLock<Resident>,
+}
+
+impl SyncEngine {
+    /// Opens the worker's mounts. Sends nothing to the store.
+    pub async fn open(worker: &Worker, pull_interval: Duration) -> anyhow::Result<Self> {
+        Ok(Self {
+            session: Arc::new(worker.session().await?),
+            store: worker.store.clone(),
+            place: place(&worker.settings),
+            state_directory: worker.state_directory(),
+            pull_interval,
+            published: broadcast::channel(PUBLISHED_KEPT).0,
+            running: Mutex::new(None),
+            resident: OnceLock::new(),
+        })
+    }
+
+    async fn pass(&self, request: PassRequest) -> Result<Report, EngineError> {
+        let result = match self.resident.get() {
+            Some(resident) => resident.pass(request).await.map_err(|ended| self.failed("pull from", ended))?,
+            None => {
+                let silent: Arc<dyn Progress> = Arc::new(Silent);
+                self.session.pass(&request, &silent).await
+            }
+        };
+        result.map_err(|error| self.pass_error("pull from", error))
+    }
+
+    async fn start(&self) -> Result<(), EngineError> {
+        let mut running = self.running.lock().await;
+        if running.is_some() {
+            return Ok(());
+        }
+        let settings = ResidentSettings { pull_interval: self.pull_interval, ..ResidentSettings::default() };
+        let engine = resident::Engine::start(self.session.clone(), settings, &self.state_directory)
+            .await
+            .map_err(|error| self.failed("mirror", error))?;
+        let handle = engine.resident().clone();
+        tokio::spawn(forward(handle.subscribe(), self.published.clone()));
+        // What was edited while no engine ran, and what the steps before changed.
+        handle.synchronise_soon().await.map_err(|ended| self.failed("mirror", ended))?;
+        self.resident.get_or_init(|| handle);
+        *running = Some(engine);
+        Ok(())
+    }
+
+    async fn end(&self) -> Result<Report, EngineError> {
+        let Some(engine) = self.running.lock().await.take() else { return Ok(Report::default()) };
+        let result = engine.stop().await.map_err(|ended| self.failed("send the last changes to", ended))?;
+        result.map_err(|error| self.pass_error("send the last changes to", error))
+    }
+
+    fn pass_error(&self, operation: &'static str, error: PassError) -> EngineError {
+        match error.source {
+            SessionError::Store(store) => self.store_error(operation, store),
+            other => self.failed(operation, other),
+        }
+    }
+
+    fn store_error(&self, operation: &'static str, error: StoreError) -> EngineError {
+        if error.kind.is_transient() {
+            EngineError::Unreachable { place: self.place.clone(), source: Box::new(error) }
+        } else {
+            self.failed(operation, error)
+        }
+    }
+
+    fn failed(
+        &self,
+        operation: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> EngineError {
+        EngineError::Failed { operation, place: self.place.clone(), source: source.into() }
+    }
+}
+
+impl Engine for SyncEngine {
+    fn pull<'a>(&'a self, mounts: &'a [String]) -> BoxFuture<'a, Result<Report, EngineError>> {
+        let request = PassRequest { mounts: mounts.to_vec(), ..PassRequest::everything(Direction::Pull) };
+        Box::pin(self.pass(request))
+    }
+
+    fn start_mirror(&self) -> BoxFuture<'_, Result<(), EngineError>> {
+        Box::pin(self.start())
+    }
+
+    fn read_object<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, Result<Option<Vec<u8>>, EngineError>> {
+        Box::pin(async move {
+            let text = read_object(&*self.store, key).await;
+            text.map(|text| text.map(String::into_bytes)).map_err(|error| self.store_error("read an object of", error))
+        })
+    }
+
+    fn drain(&self) -> BoxFuture<'_, Result<Report, EngineError>> {
+        Box::pin(self.end())
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    fn status(&self) -> Status {
+        self.resident.get().map_or_else(|| self.session.status(), Resident::status)
+    }
+
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+}
+
+/// Tells which reload groups each pass changed, until the engine ends.
+async fn forward(mut events: broadcast::Receiver<Event>, published: broadcast::Sender<Published>) {
+    loop {
+        let report = match events.recv().await {
+            Ok(Event::Pass { report, .. } | Event::Failed { report, .. }) => report,
+            // Later kinds of events change no files.
+            Ok(_) => continue,
+            Err(broadcast::error::RecvError::Lagged(lost)) => {
+                tracing::warn!(lost, "passes went by faster than they could be told; some changes are not reloaded");
+                continue;
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        if let Some(changed) = Published::of(&report)
+            && published.send(changed).is_err()
+        {
+            tracing::debug!("nobody waits for changed files");
+        }
+    }
+}
