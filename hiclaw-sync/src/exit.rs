@@ -59,34 +59,50 @@ impl Exit {
     /// What an error comes to.
     #[must_use]
     pub fn of_error(error: &anyhow::Error) -> Self {
-        for cause in error.chain() {
-            if let Some(store) = cause.downcast_ref::<StoreError>() {
-                return if store.kind.is_transient() {
-                    Self::Unreachable
-                } else {
-                    Self::Failed
-                };
-            }
-            if cause.is::<SettingsError>()
-                || cause.is::<LayoutError>()
-                || cause.is::<LayoutFileError>()
-            {
-                return Self::Usage;
-            }
-            if let Some(Decided(exit)) = cause.downcast_ref::<Decided>() {
-                return *exit;
-            }
-            if let Some(PassError {
-                source: SessionError::Store(store),
-                ..
-            }) = cause.downcast_ref::<PassError>()
-                && store.kind.is_transient()
-            {
-                return Self::Unreachable;
-            }
-        }
-        Self::Failed
+        error
+            .chain()
+            .find_map(Self::of_cause)
+            .unwrap_or(Self::Failed)
     }
+
+    fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        if let Some(Decided(exit)) = cause.downcast_ref::<Decided>() {
+            return Some(*exit);
+        }
+        if let Some(store) = store_error(cause) {
+            return Some(if store.kind.is_transient() {
+                Self::Unreachable
+            } else {
+                Self::Failed
+            });
+        }
+        let of_settings = cause.is::<SettingsError>()
+            || cause.is::<LayoutError>()
+            || cause.is::<LayoutFileError>();
+        let of_arguments = matches!(
+            cause.downcast_ref(),
+            Some(SessionError::NoMount { .. } | SessionError::Path(_))
+        );
+        (of_settings || of_arguments).then_some(Self::Usage)
+    }
+}
+
+/// The store's error in a cause. Session errors show it as their own, so that it is not in the chain by itself.
+fn store_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a StoreError> {
+    let in_session = |error: &'a SessionError| match error {
+        SessionError::Store(store) => Some(store),
+        SessionError::Mount(_)
+        | SessionError::Baseline(_)
+        | SessionError::NoMount { .. }
+        | SessionError::Path(_)
+        | SessionError::Task(_)
+        | _ => None,
+    };
+    let in_pass = || in_session(&cause.downcast_ref::<PassError>()?.source);
+    cause
+        .downcast_ref()
+        .or_else(|| in_session(cause.downcast_ref()?))
+        .or_else(in_pass)
 }
 
 impl From<Exit> for process::ExitCode {
@@ -121,7 +137,7 @@ pub fn message(error: &anyhow::Error) -> String {
 #[must_use]
 pub fn advice(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|cause| {
-        if let Some(store) = cause.downcast_ref::<StoreError>() {
+        if let Some(store) = store_error(cause) {
             return store_advice(store.kind);
         }
         if let Some(SessionError::Mount(sync_core::mount::MountError::Locked { .. })) =

@@ -125,19 +125,26 @@ fn problems(out: &mut dyn Write, report: &Report) -> io::Result<()> {
 
 fn summary(out: &mut dyn Write, mood: Mood, report: &Report) -> io::Result<()> {
     let counts = [
-        (report.downloaded.len(), "downloaded"),
-        (report.uploaded.len(), "uploaded"),
-        (report.merged.len(), "merged"),
-        (report.deleted_local.len(), "deleted here"),
-        (report.deleted_remote.len(), "deleted in the bucket"),
-        (report.conflicts.len(), "conflicts"),
-        (report.problems.len(), "problems"),
-        (report.held.len(), "held"),
+        (report.downloaded.len(), "downloaded", "to download"),
+        (report.uploaded.len(), "uploaded", "to upload"),
+        (report.merged.len(), "merged", "to merge"),
+        (report.deleted_local.len(), "deleted here", "to delete here"),
+        (
+            report.deleted_remote.len(),
+            "deleted in the bucket",
+            "to delete in the bucket",
+        ),
+        (report.conflicts.len(), "conflicts", "conflicts"),
+        (report.problems.len(), "problems", "problems"),
+        (report.held.len(), "held", "held"),
     ];
     let mut parts: Vec<_> = counts
         .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, done, planned)| match mood {
+            Mood::Done => format!("{count} {done}"),
+            Mood::Planned => format!("{count} {planned}"),
+        })
         .collect();
     if parts.is_empty() {
         parts.push("everything is up to date".to_owned());

@@ -106,8 +106,9 @@ async fn document(
     name: &str,
 ) -> anyhow::Result<Option<String>> {
     let path = settings.workspace.join(name);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => return Ok(Some(text)),
+    match std::fs::read(&path) {
+        // The agent may write anything; what isn't text names no team.
+        Ok(content) => return Ok(Some(String::from_utf8_lossy(&content).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("can't read {}", path.display())),
     }

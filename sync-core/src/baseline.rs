@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Raised whenever the tables change; another version's baseline is thrown away.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// The baseline could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,14 @@ pub struct BaselineError {
     operation: &'static str,
     #[source]
     source: rusqlite::Error,
+}
+
+impl BaselineError {
+    /// The cause in words.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        self.source.to_string()
+    }
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> BaselineError {
@@ -85,6 +93,17 @@ pub struct Displacement {
     pub expected: Fingerprint,
     /// Inode of our own new version, which stands under the name before the exchange.
     pub staged_inode: u64,
+    /// What becomes of the expected version.
+    pub fate: Fate,
+}
+
+/// What becomes of a version that is displaced as expected. Any other version is always kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is an older version of the file and known to both sides.
+    Superseded,
+    /// It lost a conflict and becomes a copy.
+    Kept,
 }
 
 /// An open baseline. Not shared between processes: the engine's lock sees to it.
@@ -123,6 +142,16 @@ impl Baseline {
         let version: i64 = connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(failed("open"))?;
+        let sound: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(failed("check"))?;
+        if sound != "ok" {
+            let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(failed("check")(rusqlite::Error::SqliteFailure(
+                damage,
+                Some(sound),
+            )));
+        }
         let mut baseline = Self { connection };
         if version != SCHEMA_VERSION {
             baseline.create_tables()?;
@@ -137,7 +166,7 @@ impl Baseline {
         self.connection
             .execute_batch(&format!(
                 "BEGIN;
-                 DROP TABLE IF EXISTS path; DROP TABLE IF EXISTS setting;
+                 DROP TABLE IF EXISTS path; DROP TABLE IF EXISTS setting; DROP TABLE IF EXISTS sent;
                  CREATE TABLE path (
                      path TEXT PRIMARY KEY, digest BLOB NOT NULL,
                      local_size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, mode INTEGER, racy INTEGER,
@@ -145,8 +174,10 @@ impl Baseline {
                  ) WITHOUT ROWID;
                  CREATE TABLE IF NOT EXISTS displaced (
                      staged_name TEXT PRIMARY KEY, path TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
-                     ctime INTEGER NOT NULL, inode INTEGER NOT NULL, mode INTEGER NOT NULL, staged_inode INTEGER NOT NULL
+                     ctime INTEGER NOT NULL, inode INTEGER NOT NULL, mode INTEGER NOT NULL, staged_inode INTEGER NOT NULL,
+                     kept INTEGER NOT NULL
                  );
+                 CREATE TABLE sent (path TEXT PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
                  CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
                  PRAGMA user_version = {SCHEMA_VERSION};
                  COMMIT;"
@@ -159,6 +190,9 @@ impl Baseline {
         // Displacements stay: they speak of files in this directory, whatever bucket it belongs to.
         transaction
             .execute("DELETE FROM path", [])
+            .map_err(failed("bind"))?;
+        transaction
+            .execute("DELETE FROM sent", [])
             .map_err(failed("bind"))?;
         transaction
             .execute("DELETE FROM setting", [])
@@ -230,6 +264,31 @@ impl Baseline {
             .map_err(failed("read"))
     }
 
+    /// Notes what is about to be sent: when neither the answer nor a row follows, an object with this content is an
+    /// earlier version of our own and nobody else's.
+    pub fn note_sending(&self, path: &RelPath, digest: &Digest) -> Result<(), BaselineError> {
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO sent (path, digest) VALUES (?1, ?2)")
+            .and_then(|mut statement| {
+                statement.execute(params![path.as_str(), digest.as_bytes().as_slice()])
+            })
+            .map(drop)
+            .map_err(failed("write"))
+    }
+
+    /// What was last about to be sent for `path`, if no row followed.
+    pub fn sending(&self, path: &RelPath) -> Result<Option<Digest>, BaselineError> {
+        self.connection
+            .prepare_cached("SELECT digest FROM sent WHERE path = ?1")
+            .and_then(|mut statement| {
+                statement
+                    .query_row([path.as_str()], |row| row.get::<_, Vec<u8>>(0))
+                    .optional()
+            })
+            .map(|digest| digest.as_deref().and_then(Digest::from_slice))
+            .map_err(failed("read"))
+    }
+
     /// Number of paths held present on both sides.
     pub fn known(&self) -> Result<u64, BaselineError> {
         self.connection
@@ -267,7 +326,7 @@ impl Baseline {
             let expected = &displacement.expected;
             transaction
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO displaced VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    "INSERT OR REPLACE INTO displaced VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 )
                 .and_then(|mut statement| {
                     statement.execute(params![
@@ -279,6 +338,7 @@ impl Baseline {
                         expected.inode.cast_signed(),
                         expected.mode,
                         displacement.staged_inode.cast_signed(),
+                        displacement.fate == Fate::Kept,
                     ])
                 })
                 .map_err(failed("write"))?;
@@ -290,29 +350,12 @@ impl Baseline {
     pub fn displacements(&self) -> Result<Vec<Displacement>, BaselineError> {
         let mut statement = self
             .connection
-            .prepare_cached("SELECT staged_name, path, size, mtime, ctime, inode, mode, staged_inode FROM displaced")
+            .prepare_cached("SELECT staged_name, path, size, mtime, ctime, inode, mode, staged_inode, kept FROM displaced")
             .map_err(failed("read"))?;
         let rows = statement
-            .query_map([], |row| {
-                let path: String = row.get(1)?;
-                Ok(RelPath::new(path)
-                    .ok()
-                    .zip(Some(row.get(0)?))
-                    .zip(Some(row.get::<_, i64>(7)?))
-                    .zip(read_fingerprint(row, 2).ok()))
-            })
+            .query_map([], read_displacement)
             .map_err(failed("read"))?;
         rows.filter_map(Result::transpose)
-            .map(|row| {
-                row.map(
-                    |(((path, staged_name), staged_inode), expected)| Displacement {
-                        staged_name,
-                        path,
-                        expected,
-                        staged_inode: staged_inode.cast_unsigned(),
-                    },
-                )
-            })
             .collect::<Result<_, _>>()
             .map_err(failed("read"))
     }
@@ -386,7 +429,28 @@ fn read_fingerprint(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<F
     })
 }
 
+/// Reads a displacement; `None` for one that isn't ours.
+fn read_displacement(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Displacement>> {
+    let Ok(path) = RelPath::new(row.get::<_, String>(1)?) else {
+        return Ok(None);
+    };
+    Ok(Some(Displacement {
+        staged_name: row.get(0)?,
+        path,
+        expected: read_fingerprint(row, 2)?,
+        staged_inode: row.get::<_, i64>(7)?.cast_unsigned(),
+        fate: if row.get::<_, bool>(8)? {
+            Fate::Kept
+        } else {
+            Fate::Superseded
+        },
+    }))
+}
+
 fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM sent WHERE path = ?1")?
+        .execute([row.path.as_str()])?;
     let fingerprint = row.local.map(|local| local.fingerprint);
     connection
         .prepare_cached(&format!("INSERT OR REPLACE INTO path ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"))?

@@ -41,10 +41,25 @@ pub fn is_copy(path: &RelPath) -> bool {
     path.components().next() == Some(CONFLICTS_DIRECTORY)
 }
 
-/// Leaves room for the suffix in the last component, at a character boundary.
+/// The path that a copy is a copy of, as far as its name tells; `None` for what is no copy.
+#[must_use]
+pub fn origin(path: &RelPath) -> Option<RelPath> {
+    let below = path
+        .as_str()
+        .strip_prefix(CONFLICTS_DIRECTORY)?
+        .strip_prefix('/')?;
+    let without_side = below
+        .strip_suffix(".local")
+        .or_else(|| below.strip_suffix(".remote"))?;
+    let (origin, _time) = without_side.rsplit_once('.')?;
+    RelPath::new(origin).ok()
+}
+
+/// Leaves room for the suffix in the last component and for the directory before the path, at a character boundary.
 fn shorten(path: &str) -> &str {
     let name_start = path.rfind('/').map_or(0, |slash| slash + 1);
-    let limit = name_start + 255 - SUFFIX_BYTES;
+    let limit =
+        (name_start + 255 - SUFFIX_BYTES).min(1024 - CONFLICTS_DIRECTORY.len() - 1 - SUFFIX_BYTES);
     if path.len() <= limit {
         path
     } else {
@@ -80,6 +95,21 @@ mod tests {
     fn the_longest_names_still_have_a_copy() {
         let name = "é".repeat(127);
         assert!(first(&format!("dir/{name}")).ends_with(".20261121T040506Z.local"));
+    }
+
+    #[test]
+    fn the_longest_paths_still_have_a_copy_and_copies_know_their_origin() {
+        let path = [
+            "d".repeat(250),
+            "e".repeat(250),
+            "f".repeat(250),
+            "g".repeat(250),
+        ]
+        .join("/");
+        assert!(first(&path).len() <= 1024);
+        let copy = RelPath::new(first("a/SOUL.md")).unwrap();
+        assert_eq!(origin(&copy), Some(RelPath::new("a/SOUL.md").unwrap()));
+        assert_eq!(origin(&RelPath::new("a/SOUL.md").unwrap()), None);
     }
 
     #[test]

@@ -11,7 +11,10 @@ mod merge;
 mod publish;
 mod upload;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use futures_util::{Stream, StreamExt as _};
 use tokio_util::task::AbortOnDropHandle;
@@ -98,7 +101,10 @@ pub(crate) enum Effect {
 /// Why a task didn't end well; becomes an [`Outcome`] or ends the pass.
 #[derive(Debug)]
 pub(crate) enum Failure {
+    /// The path isn't as it was when it was decided about.
     Stale,
+    /// The file is being written to.
+    Changing,
     Store(StoreError),
     Local(LocalError),
     Problem(ProblemKind, String),
@@ -117,11 +123,7 @@ impl From<LocalError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let overtaken = [
-            StoreErrorKind::Precondition,
-            StoreErrorKind::NotFound,
-            StoreErrorKind::Rejected,
-        ];
+        let overtaken = [StoreErrorKind::Precondition, StoreErrorKind::NotFound];
         if overtaken.contains(&error.kind) {
             Self::Stale
         } else {
@@ -153,9 +155,35 @@ pub(crate) async fn execute(
         let batch: Vec<_> = incoming.drain(..incoming.len().min(BATCH_FILES)).collect();
         uploads.extend(incoming::run(context, batch, &mut executed).await?);
     }
+    let sent_inodes: HashMap<_, _> = uploads.iter().filter_map(inode_of).collect();
     upload::run(context, uploads, &mut executed).await?;
+    let deletes = hold_halves_of_renames(deletes, &sent_inodes, &mut executed);
     delete::run(context, deletes, &mut executed).await?;
     Ok(executed)
+}
+
+/// The inode of the file that a task sends, and its path.
+fn inode_of(task: &Task) -> Option<(u64, RelPath)> {
+    let entry = task.observed.local.as_ref()?;
+    Some((entry.fingerprint.inode, task.observed.path.clone()))
+}
+
+/// A renamed file is a new path and a deleted one: while the new one could not be sent, the old object stays.
+fn hold_halves_of_renames(
+    deletes: Vec<Task>,
+    sent_inodes: &HashMap<u64, RelPath>,
+    executed: &mut Executed,
+) -> Vec<Task> {
+    let (kept, held): (Vec<_>, Vec<_>) = deletes.into_iter().partition(|task| {
+        let before = task.observed.baseline.as_ref().and_then(|row| row.local);
+        let new_path = before.and_then(|local| sent_inodes.get(&local.fingerprint.inode));
+        task.decision != Decision::DeleteRemote
+            || new_path.is_none_or(|path| executed.was_uploaded(path))
+    });
+    executed
+        .unfinished
+        .extend(held.into_iter().map(|task| task.observed.path));
+    kept
 }
 
 fn announce(context: &Context, tasks: &[Task]) {
@@ -237,6 +265,13 @@ impl Context {
     ) -> Result<Outcome, ExecuteError> {
         match failure {
             Failure::Stale => Ok(Outcome::Stale(path.clone())),
+            Failure::Changing => {
+                let message = "it is being written to; it is sent when it is quiet";
+                Ok(Outcome::Unfinished(
+                    self.problem(path, ProblemKind::Busy, message),
+                    path.clone(),
+                ))
+            }
             Failure::Problem(kind, message) => {
                 Ok(Outcome::Problem(self.problem(path, kind, message)))
             }
@@ -259,6 +294,16 @@ impl Context {
 }
 
 impl Executed {
+    fn was_uploaded(&self, path: &RelPath) -> bool {
+        let failed = self.stale.contains(path) || self.unfinished.contains(path);
+        !failed
+            && !self
+                .report
+                .problems
+                .iter()
+                .any(|problem| problem.path == path.as_str())
+    }
+
     /// Takes an outcome into the report; gives the change of the baseline that goes with it.
     pub(crate) fn take(&mut self, outcome: Outcome) -> Option<RowChange> {
         match outcome {
@@ -301,6 +346,11 @@ impl Executed {
             }
         }
     }
+}
+
+/// A failing baseline is reported with the path; the next pass finds out more.
+pub(crate) fn baseline_problem(error: BaselineError) -> Failure {
+    Failure::Problem(ProblemKind::Io, format!("{error}: {}", error.cause()))
 }
 
 /// The word for a failure of the store.

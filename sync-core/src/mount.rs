@@ -6,7 +6,10 @@
 use std::{
     fs::{File, TryLockError},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::{
@@ -14,6 +17,8 @@ use crate::{
     layout::{Mount, Rules},
     local::LocalEntry,
     path::{Prefix, RelPath},
+    plan::Extent,
+    report::Side,
     root::{LocalError, Root, STATE_DIRECTORY},
     stage::{self, RecoverError},
     store::Capabilities,
@@ -35,6 +40,8 @@ pub struct OpenMount {
     pub root: Arc<Root>,
     baseline: Mutex<Baseline>,
     capabilities: RwLock<Option<Capabilities>>,
+    /// Deletes towards the local and the remote side that were let through since the last pass over everything.
+    recent_deletes: [AtomicU64; 2],
     _lock: File,
 }
 
@@ -100,6 +107,7 @@ impl OpenMount {
             root: Arc::new(root),
             baseline: Mutex::new(baseline),
             capabilities: RwLock::new(None),
+            recent_deletes: [AtomicU64::new(0), AtomicU64::new(0)],
             _lock: lock,
         })
     }
@@ -123,6 +131,30 @@ impl OpenMount {
             .capabilities
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(capabilities);
+    }
+
+    fn recent_deletes(&self, side: Side) -> &AtomicU64 {
+        let [local, remote] = &self.recent_deletes;
+        match side {
+            Side::Local => local,
+            Side::Remote => remote,
+        }
+    }
+
+    /// Deletes towards `side` that were let through since the last pass over everything.
+    pub(crate) fn deletes_since_whole_pass(&self, side: Side) -> u64 {
+        self.recent_deletes(side).load(Ordering::Relaxed)
+    }
+
+    /// Counts deletes that were let through. A pass over everything was judged by itself and starts the count anew.
+    pub(crate) fn note_deletes(&self, side: Side, extent: &Extent, deletes: u64) {
+        match extent {
+            Extent::Whole => self.recent_deletes(side).store(0, Ordering::Relaxed),
+            Extent::Paths(_) => {
+                self.recent_deletes(side)
+                    .fetch_add(deletes, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Looks at one path; what can't be seen for a reason other than absence is an error.

@@ -182,7 +182,17 @@ pub(crate) fn plan_again(
     for observed in observed {
         planner.consider(observed);
     }
-    planner.plan
+    let mut plan = planner.plan;
+    // One answer that a key is absent is no ground to delete, nor to forget: the next listing decides, with the brakes.
+    plan.tasks.retain(|task| {
+        !matches!(
+            task.decision,
+            Decision::DeleteLocal | Decision::DeleteRemote
+        )
+    });
+    plan.row_changes
+        .retain(|change| matches!(change, RowChange::Record(_)));
+    plan
 }
 
 fn gone_root(mount: &OpenMount) -> MountPlan {

@@ -58,6 +58,15 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Who wins a conflict: what travels one way only can't be won by the side that it doesn't travel from.
+    fn winner(self) -> Side {
+        match (self.pulls(), self.pushes()) {
+            (true, false) => Side::Remote,
+            (false, true) => Side::Local,
+            (true, true) | (false, false) => self.prefer,
+        }
+    }
+
     fn pushes(self) -> bool {
         matches!(self.sync, SyncMode::Both | SyncMode::Push)
     }
@@ -167,7 +176,7 @@ fn mirrored(local: Change, remote: Change, policy: Policy) -> Decision {
         (Created | Modified, Deleted) => Decision::Forget,
 
         // Both have something new.
-        (Created | Modified, Created | Modified) => Decision::Conflict(policy.prefer),
+        (Created | Modified, Created | Modified) => Decision::Conflict(policy.winner()),
 
         // One side deleted what the other left as it was.
         (Unchanged, Deleted) if policy.pulls_deletes() => Decision::DeleteLocal,

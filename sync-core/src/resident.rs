@@ -3,10 +3,11 @@
 //! Theory of operation. The task waits for whatever comes first: news from the watcher, the end of a path's quiet time,
 //! the next scheduled pull, a request, the end of the job under way. Everything that touches files or the store is a job;
 //! one job runs at a time, in a task of its own, so that news is taken and requests are queued meanwhile. Requests run in
-//! the order they came; dirty paths are pushed between them.
+//! the order they came, in turns with the dirty paths that are due; a stop goes before everything.
 //!
 //! A store that can't be used makes dirty paths wait, with backoff; they are kept as paths, so hours of outage cost no
-//! memory. Dropping the handle doesn't stop the engine; [`Resident::stop`] does, after a last push.
+//! memory. [`Resident::stop`] ends the engine after a last push; dropping every handle ends it at
+//! once.
 
 mod jobs;
 mod state;

@@ -3,7 +3,12 @@
 //! Order: byte order of the paths, which a depth-first walk gives when a directory sorts as its name plus `/`.
 //! Never opens a file, never follows a link, never enters a directory that the rules prune or another file system.
 
-use std::{cmp::Ordering, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{
+    cmp::Ordering,
+    ffi::OsStr,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::Path,
+};
 
 use walkdir::{DirEntry, WalkDir};
 
@@ -41,6 +46,9 @@ pub fn scan<'a>(
         || directory.to_owned(),
         |scope| directory.join(scope.as_str()),
     );
+    let device = std::fs::metadata(directory)
+        .map(|metadata| metadata.dev())
+        .ok();
     WalkDir::new(start)
         .follow_links(false)
         .follow_root_links(scope.is_none())
@@ -49,7 +57,7 @@ pub fn scan<'a>(
         .into_iter()
         .filter_entry(move |entry| enters(directory, entry, rules))
         .filter_map(move |item| match item {
-            Ok(entry) => look(directory, &entry, rules),
+            Ok(entry) => look(directory, &entry, rules, device),
             Err(error) => fault(directory, &error),
         })
 }
@@ -75,10 +83,15 @@ fn enters(directory: &Path, entry: &DirEntry, rules: &Rules) -> bool {
     }
 }
 
-fn look(directory: &Path, entry: &DirEntry, rules: &Rules) -> Option<ScanItem> {
+fn look(
+    directory: &Path,
+    entry: &DirEntry,
+    rules: &Rules,
+    device: Option<u64>,
+) -> Option<ScanItem> {
     let kind = root::kind_of(entry.file_type());
     if kind == LocalKind::Directory {
-        return None;
+        return other_file_system(directory, entry, device);
     }
     let path = match rel_path(directory, entry.path()) {
         Ok(path) => path,
@@ -107,6 +120,27 @@ fn look(directory: &Path, entry: &DirEntry, rules: &Rules) -> Option<ScanItem> {
         })),
         Err(error) => fault(directory, &error),
     }
+}
+
+/// A directory where another file system is mounted is not entered: what it hides is unknown, not deleted.
+fn other_file_system(directory: &Path, entry: &DirEntry, device: Option<u64>) -> Option<ScanItem> {
+    let here = entry.metadata().ok()?.dev();
+    if device.is_none_or(|device| device == here) {
+        return None;
+    }
+    let path = entry
+        .path()
+        .strip_prefix(directory)
+        .unwrap_or(entry.path())
+        .to_string_lossy()
+        .into_owned();
+    let message =
+        "another file system is mounted here; what is in it is not synchronised".to_owned();
+    Some(ScanItem::Problem {
+        path,
+        kind: ProblemKind::Incomplete,
+        message,
+    })
 }
 
 fn fault(directory: &Path, error: &walkdir::Error) -> Option<ScanItem> {

@@ -8,6 +8,7 @@
 use std::{
     fs::File,
     io::{self, Write as _},
+    os::fd::OwnedFd,
     os::unix::fs::PermissionsExt as _,
     sync::Arc,
 };
@@ -15,7 +16,7 @@ use std::{
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use crate::{
-    baseline::{Baseline, BaselineError, Displacement},
+    baseline::{Baseline, BaselineError, Displacement, Fate},
     conflict,
     digest::{ContentHash, ContentHasher},
     local::{Fingerprint, LocalKind},
@@ -150,14 +151,20 @@ impl Staged {
         &self.hash
     }
 
+    /// Its name in the staging directory.
+    pub(crate) fn name(&self) -> &str {
+        &self.slot.name
+    }
+
     /// What must be written down before [`Staged::replace`]: the version it expects to displace.
     #[must_use]
-    pub fn displacement(&self, path: &RelPath, expected: Fingerprint) -> Displacement {
+    pub fn displacement(&self, path: &RelPath, expected: Fingerprint, fate: Fate) -> Displacement {
         Displacement {
             staged_name: self.slot.name.clone(),
             path: path.clone(),
             expected,
             staged_inode: self.fingerprint.inode,
+            fate,
         }
     }
 
@@ -194,10 +201,23 @@ impl Staged {
     /// RACE: a program that holds the replaced file open may still write to it after the exchange. What it writes after
     /// we looked is lost with its unlinked file, as with any rename over an open file.
     pub fn replace(
+        self,
+        path: &RelPath,
+        expected: &Fingerprint,
+        fate: Fate,
+        surprise: Surprise,
+    ) -> Result<Published, LocalError> {
+        self.replace_after(path, expected, fate, surprise, || ())
+    }
+
+    /// The same with something that happens between the look and the exchange, for tests of that window.
+    fn replace_after(
         mut self,
         path: &RelPath,
         expected: &Fingerprint,
-        displaced: DisplacedVersion,
+        fate: Fate,
+        surprise: Surprise,
+        meanwhile: impl FnOnce(),
     ) -> Result<Published, LocalError> {
         let failed = |error: io::Error| LocalError::new("publish", path, error);
         let root = self.slot.root.clone();
@@ -205,6 +225,7 @@ impl Staged {
             Some((LocalKind::File, found)) if found.is_same_but_renamed(expected) => {}
             _ => return Ok(Published::Stale),
         }
+        meanwhile();
         let parent = root.open_parent(path).map_err(failed)?;
         match root::rename(
             root.staging(),
@@ -219,9 +240,36 @@ impl Staged {
         }
         self.slot.disposal = Disposal::Published;
         let fingerprint = self.published_fingerprint(path);
-        match settle_displaced(&root, &self.slot.name, path, expected, displaced)? {
-            None => Ok(Published::Done(fingerprint)),
-            Some(copy) => Ok(Published::Displaced { fingerprint, copy }),
+        let found = staged_fingerprint(&root, &self.slot.name).map_err(failed)?;
+        let surprised = found.is_some_and(|found| !found.is_same_but_renamed(expected));
+        if surprised && surprise == Surprise::PutBack {
+            return self.put_back(path, &parent).map(|()| Published::Stale);
+        }
+        if found.is_some() && (surprised || fate == Fate::Kept) {
+            let copy = keep_copy(&root, &self.slot.name, path, Side::Local)?;
+            return Ok(Published::Displaced { fingerprint, copy });
+        }
+        remove_staged(&root, &self.slot.name).map_err(failed)?;
+        Ok(Published::Done(fingerprint))
+    }
+
+    /// Undoes an exchange. What comes out now should be our own version; one that was written in between is kept.
+    fn put_back(&self, path: &RelPath, parent: &OwnedFd) -> Result<(), LocalError> {
+        let failed = |error: io::Error| LocalError::new("put back", path, error);
+        let root = &self.slot.root;
+        root::rename(
+            root.staging(),
+            &self.slot.name,
+            parent,
+            path.file_name(),
+            RenameFlags::EXCHANGE,
+        )
+        .map_err(|error| failed(error.into()))?;
+        match staged_fingerprint(root, &self.slot.name).map_err(failed)? {
+            Some(found) if found.inode != self.fingerprint.inode => {
+                keep_copy(root, &self.slot.name, path, Side::Local).map(drop)
+            }
+            _ => remove_staged(root, &self.slot.name).map_err(failed),
         }
     }
 
@@ -235,13 +283,13 @@ impl Staged {
     }
 }
 
-/// What becomes of the version that a publish displaces, when it is the expected one. Any other is always kept.
+/// What becomes of a displaced version that isn't the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DisplacedVersion {
-    /// It is an older version of the file and known to both sides.
-    Superseded,
-    /// It lost a conflict and becomes a copy.
-    Loser,
+pub enum Surprise {
+    /// It becomes a conflict copy; the new version stands.
+    Copy,
+    /// It goes back to its place: what was to be published was made from another version and is worthless now.
+    PutBack,
 }
 
 /// A new name for the staging directory.
@@ -323,27 +371,29 @@ pub enum Removed {
 /// what was to be displaced, or our own; everything else in staging is removed. Gives the copies made.
 pub fn recover(root: &Root, baseline: &mut Baseline) -> Result<Vec<RelPath>, RecoverError> {
     let mut copies = Vec::new();
-    let displacements = baseline.displacements()?;
-    for displacement in &displacements {
-        let failed = |error| LocalError::new("recover", &displacement.path, error);
-        if let Some(found) = staged_fingerprint(root, &displacement.staged_name).map_err(failed)? {
-            let ours = found.inode == displacement.staged_inode;
-            if !ours && !found.is_same_but_renamed(&displacement.expected) {
-                copies.push(keep_copy(
-                    root,
-                    &displacement.staged_name,
-                    &displacement.path,
-                    Side::Local,
-                )?);
-            }
+    let mut settled = Vec::new();
+    for displacement in baseline.displacements()? {
+        let Displacement {
+            staged_name,
+            path,
+            expected,
+            staged_inode,
+            fate,
+        } = displacement;
+        let found = staged_fingerprint(root, &staged_name)
+            .map_err(|error| LocalError::new("recover", &path, error))?;
+        let keep = found.is_some_and(|found| {
+            found.inode != staged_inode
+                && (fate == Fate::Kept || !found.is_same_but_renamed(&expected))
+        });
+        if keep {
+            copies.push(keep_copy(root, &staged_name, &path, Side::Local)?);
         }
+        settled.push(staged_name);
     }
-    let names: Vec<_> = displacements
-        .into_iter()
-        .map(|displacement| displacement.staged_name)
-        .collect();
+    // Only now: a copy that could not be made ended this with an error, and its version is still there.
     sweep(root)?;
-    baseline.finish_displacements(&names)?;
+    baseline.finish_displacements(&settled)?;
     Ok(copies)
 }
 
@@ -381,27 +431,6 @@ fn sweep(root: &Root) -> Result<(), LocalError> {
         }
     }
     Ok(())
-}
-
-/// Deals with what an exchange brought into the staging directory: the expected version is removed, any other becomes a
-/// conflict copy.
-fn settle_displaced(
-    root: &Root,
-    staged_name: &str,
-    path: &RelPath,
-    expected: &Fingerprint,
-    displaced: DisplacedVersion,
-) -> Result<Option<RelPath>, LocalError> {
-    let failed = |error: io::Error| LocalError::new("publish", path, error);
-    let Some(found) = staged_fingerprint(root, staged_name).map_err(failed)? else {
-        return Ok(None);
-    };
-    if displaced == DisplacedVersion::Loser || !found.is_same_but_renamed(expected) {
-        return keep_copy(root, staged_name, path, Side::Local).map(Some);
-    }
-    remove_staged(root, staged_name)
-        .map_err(failed)
-        .map(|()| None)
 }
 
 /// Moves a staged file to a free conflict-copy name for `path`.

@@ -58,12 +58,12 @@ impl SyncEngine {
     }
 
     async fn pass(&self, request: PassRequest) -> Result<Report, EngineError> {
-        let result = match self.resident.get() {
-            Some(resident) => resident.pass(request).await.map_err(|ended| self.failed("pull from", ended))?,
-            None => {
-                let silent: Arc<dyn Progress> = Arc::new(Silent);
-                self.session.pass(&request, &silent).await
-            }
+        let result = if let Some(resident) = self.resident.get() {
+            let answer = resident.pass(request).await;
+            answer.map_err(|ended| self.failed("pull from", ended))?
+        } else {
+            let silent: Arc<dyn Progress> = Arc::new(Silent);
+            self.session.pass(&request, &silent).await
         };
         result.map_err(|error| self.pass_error("pull from", error))
     }
@@ -73,35 +73,46 @@ impl SyncEngine {
         if running.is_some() {
             return Ok(());
         }
-        let settings = ResidentSettings { pull_interval: self.pull_interval, ..ResidentSettings::default() };
+        let settings = ResidentSettings {
+            pull_interval: self.pull_interval,
+            ..ResidentSettings::default()
+        };
         let engine = resident::Engine::start(self.session.clone(), settings, &self.state_directory)
             .await
             .map_err(|error| self.failed("mirror", error))?;
         let handle = engine.resident().clone();
         tokio::spawn(forward(handle.subscribe(), self.published.clone()));
-        // What was edited while no engine ran, and what the steps before changed.
-        handle.synchronise_soon().await.map_err(|ended| self.failed("mirror", ended))?;
+        tokio::spawn(catch_up(self.session.clone(), handle.clone()));
         self.resident.get_or_init(|| handle);
         *running = Some(engine);
         Ok(())
     }
 
     async fn end(&self) -> Result<Report, EngineError> {
-        let Some(engine) = self.running.lock().await.take() else { return Ok(Report::default()) };
-        let result = engine.stop().await.map_err(|ended| self.failed("send the last changes to", ended))?;
+        let Some(engine) = self.running.lock().await.take() else {
+            return Ok(Report::default());
+        };
+        let result = engine
+            .stop()
+            .await
+            .map_err(|ended| self.failed("send the last changes to", ended))?;
         result.map_err(|error| self.pass_error("send the last changes to", error))
     }
 
     fn pass_error(&self, operation: &'static str, error: PassError) -> EngineError {
-        match error.source {
-            SessionError::Store(store) => self.store_error(operation, store),
-            other => self.failed(operation, other),
+        if let SessionError::Store(store) = error.source {
+            self.store_error(operation, store)
+        } else {
+            self.failed(operation, error.source)
         }
     }
 
     fn store_error(&self, operation: &'static str, error: StoreError) -> EngineError {
         if error.kind.is_transient() {
-            EngineError::Unreachable { place: self.place.clone(), source: Box::new(error) }
+            EngineError::Unreachable {
+                place: self.place.clone(),
+                source: Box::new(error),
+            }
         } else {
             self.failed(operation, error)
         }
@@ -112,13 +123,20 @@ impl SyncEngine {
         operation: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> EngineError {
-        EngineError::Failed { operation, place: self.place.clone(), source: source.into() }
+        EngineError::Failed {
+            operation,
+            place: self.place.clone(),
+            source: source.into(),
+        }
     }
 }
 
 impl Engine for SyncEngine {
     fn pull<'a>(&'a self, mounts: &'a [String]) -> BoxFuture<'a, Result<Report, EngineError>> {
-        let request = PassRequest { mounts: mounts.to_vec(), ..PassRequest::everything(Direction::Pull) };
+        let request = PassRequest {
+            mounts: mounts.to_vec(),
+            ..PassRequest::everything(Direction::Pull)
+        };
         Box::pin(self.pass(request))
     }
 
@@ -126,10 +144,14 @@ impl Engine for SyncEngine {
         Box::pin(self.start())
     }
 
-    fn read_object<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, Result<Option<Vec<u8>>, EngineError>> {
+    fn read_object<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, EngineError>> {
         Box::pin(async move {
             let text = read_object(&*self.store, key).await;
-            text.map(|text| text.map(String::into_bytes)).map_err(|error| self.store_error("read an object of", error))
+            text.map(|text| text.map(String::into_bytes))
+                .map_err(|error| self.store_error("read an object of", error))
         })
     }
 
@@ -142,7 +164,9 @@ impl Engine for SyncEngine {
     }
 
     fn status(&self) -> Status {
-        self.resident.get().map_or_else(|| self.session.status(), Resident::status)
+        self.resident
+            .get()
+            .map_or_else(|| self.session.status(), Resident::status)
     }
 
     fn place(&self) -> String {
@@ -158,7 +182,10 @@ async fn forward(mut events: broadcast::Receiver<Event>, published: broadcast::S
             // Later kinds of events change no files.
             Ok(_) => continue,
             Err(broadcast::error::RecvError::Lagged(lost)) => {
-                tracing::warn!(lost, "passes went by faster than they could be told; some changes are not reloaded");
+                tracing::warn!(
+                    lost,
+                    "passes went by faster than they could be told; some changes are not reloaded"
+                );
                 continue;
             }
             Err(broadcast::error::RecvError::Closed) => return,
@@ -168,5 +195,16 @@ async fn forward(mut events: broadcast::Receiver<Event>, published: broadcast::S
         {
             tracing::debug!("nobody waits for changed files");
         }
+    }
+}
+
+/// Beside the start of the runtime: what the store does, asked before the first edit has to wait for the answer, and what
+/// was edited while no engine ran.
+async fn catch_up(session: Arc<Session>, resident: Resident) {
+    if let Err(error) = session.probe().await {
+        tracing::warn!("can't find out yet what the store does with conditional writes: {error}");
+    }
+    if resident.flush().await.is_err() {
+        tracing::debug!("the engine ended before its first push");
     }
 }

@@ -32,7 +32,11 @@ use crate::{
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(&cli.global, logging::Default::Informative);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "can't start");
@@ -59,7 +63,7 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
             // Before anything else: from here on no signal ends the process unasked.
             let signals = Signals::listen().context("can't listen for signals")?;
             crate::process::become_subreaper().context("can't take care of orphans")?;
-            life::run(cli, signals).await
+            Box::pin(life::run(cli, signals)).await
         }
     }
 }
@@ -80,13 +84,16 @@ async fn check(cli: &Cli) -> anyhow::Result<u8> {
 /// Says what went wrong and what can be done; gives the exit code.
 fn explain(error: &anyhow::Error) -> u8 {
     let text = chain(error.as_ref());
-    match exit::advice(error) {
-        Some(advice) => tracing::error!("{text}; {advice}"),
-        None => tracing::error!("{text}"),
+    if let Some(advice) = exit::advice(error) {
+        tracing::error!("{text}; {advice}");
+    } else {
+        tracing::error!("{text}");
     }
     // A store that never answered is a failure like any other here: nobody runs this by hand.
     match Exit::of_error(error) {
         Exit::Usage => Exit::Usage.code(),
-        Exit::Done | Exit::Failed | Exit::Problems | Exit::Held | Exit::Unreachable => Exit::Failed.code(),
+        Exit::Done | Exit::Failed | Exit::Problems | Exit::Held | Exit::Unreachable => {
+            Exit::Failed.code()
+        }
     }
 }

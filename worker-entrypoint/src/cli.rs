@@ -14,7 +14,11 @@ use crate::demo::DemoArguments;
 ///
 /// The ENTRYPOINT of a worker's container. Everything it needs comes from the environment; see `worker-entrypoint check`.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = false, subcommand_negates_reqs = true)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = false,
+    subcommand_negates_reqs = true
+)]
 pub struct Cli {
     /// What to do instead
     #[command(subcommand)]
@@ -111,7 +115,17 @@ mod tests {
 
     #[test]
     fn what_follows_two_dashes_is_the_runtime() {
-        let cli = Cli::parse_from(["x", "--worker", "alice", "--stop-grace", "5s", "--", "sh", "-c", "exit 3"]);
+        let cli = Cli::parse_from([
+            "x",
+            "--worker",
+            "alice",
+            "--stop-grace",
+            "5s",
+            "--",
+            "sh",
+            "-c",
+            "exit 3",
+        ]);
         assert_eq!(cli.runtime, ["sh", "-c", "exit 3"]);
         assert_eq!(cli.run.stop_grace, Some(Duration::from_secs(5)));
         assert_eq!(cli.run.pull_interval, Duration::from_mins(5));

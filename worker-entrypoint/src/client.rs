@@ -89,7 +89,12 @@ impl Request {
     /// Any method, with an empty body.
     #[must_use]
     pub fn new(method: &str, url: &str) -> Self {
-        Self { method: method.to_owned(), url: url.to_owned(), bearer: None, json: None }
+        Self {
+            method: method.to_owned(),
+            url: url.to_owned(),
+            bearer: None,
+            json: None,
+        }
     }
 
     /// With `Authorization: Bearer …`.
@@ -115,7 +120,11 @@ impl Request {
         if self.json.is_some() {
             builder = builder.header(header::CONTENT_TYPE, "application/json");
         }
-        let body = self.json.as_ref().map(|body| Bytes::copy_from_slice(body.expose().as_bytes())).unwrap_or_default();
+        let body = self
+            .json
+            .as_ref()
+            .map(|body| Bytes::copy_from_slice(body.expose().as_bytes()))
+            .unwrap_or_default();
         builder.body(Full::new(body))
     }
 
@@ -125,7 +134,9 @@ impl Request {
         match url.split_once("://") {
             Some((scheme, rest)) => {
                 let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                let host = authority
+                    .rsplit_once('@')
+                    .map_or(authority, |(_, host)| host);
                 format!("{scheme}://{host}{path}")
             }
             None => url.to_owned(),
@@ -159,7 +170,8 @@ struct Connections {
 
 impl Connections {
     fn plain(&self) -> &Plain {
-        self.plain.get_or_init(|| pool().build(HttpConnector::new()))
+        self.plain
+            .get_or_init(|| pool().build(HttpConnector::new()))
     }
 
     fn tls(&self) -> Result<&Tls, ClientError> {
@@ -178,7 +190,9 @@ impl Connections {
 
 fn pool() -> hyper_util::client::legacy::Builder {
     let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_idle_timeout(Duration::from_secs(30)).pool_timer(TokioTimer::new());
+    builder
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_timer(TokioTimer::new());
     builder
 }
 
@@ -188,12 +202,26 @@ impl HttpClient {
         let (method, url) = (request.method.clone(), request.shown_url());
         let built = match request.build() {
             Ok(built) => built,
-            Err(source) => return Err(ClientError::Invalid { method, url, source }),
+            Err(source) => {
+                return Err(ClientError::Invalid {
+                    method,
+                    url,
+                    source,
+                });
+            }
         };
-        let tls = if built.uri().scheme_str() == Some("https") { Some(self.0.tls()?) } else { None };
+        let tls = if built.uri().scheme_str() == Some("https") {
+            Some(self.0.tls()?)
+        } else {
+            None
+        };
         match tokio::time::timeout(limit, self.exchange(tls, built)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(source)) => Err(ClientError::NoAnswer { method, url, source }),
+            Ok(Err(source)) => Err(ClientError::NoAnswer {
+                method,
+                url,
+                source,
+            }),
             Err(_) => Err(ClientError::TimedOut { method, url, limit }),
         }
     }
@@ -208,7 +236,10 @@ impl HttpClient {
             None => self.0.plain().request(request).await?,
         };
         let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_BODY_BYTES).collect().await?.to_bytes();
+        let body = Limited::new(answer.into_body(), MAX_BODY_BYTES)
+            .collect()
+            .await?
+            .to_bytes();
         Ok(Answer { status, body })
     }
 }
@@ -220,14 +251,19 @@ mod tests {
     #[test]
     fn errors_show_neither_credentials_nor_queries() {
         for (url, shown) in [
-            ("http://user:pass@host:1/path?token=x#y", "http://host:1/path"),
+            (
+                "http://user:pass@host:1/path?token=x#y",
+                "http://host:1/path",
+            ),
             ("https://host", "https://host"),
             ("http://host/a@b", "http://host/a@b"),
             ("nonsense?x", "nonsense"),
         ] {
             assert_eq!(Request::get(url).shown_url(), shown);
         }
-        let request = Request::post("http://h/").bearer(Secret::new("tok")).json(&serde_json::json!({"password": "pw"}));
+        let request = Request::post("http://h/")
+            .bearer(Secret::new("tok"))
+            .json(&serde_json::json!({"password": "pw"}));
         let shown = format!("{request:?}");
         assert!(!shown.contains("tok") && !shown.contains("pw"), "{shown}");
     }
@@ -237,10 +273,16 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let client = HttpClient::default();
-        let error = client.send(Request::get(&url), Duration::from_millis(100)).await.unwrap_err();
+        let error = client
+            .send(Request::get(&url), Duration::from_millis(100))
+            .await
+            .unwrap_err();
         assert!(matches!(error, ClientError::TimedOut { .. }), "{error}");
         drop(listener);
-        let error = client.send(Request::get(&url), Duration::from_secs(10)).await.unwrap_err();
+        let error = client
+            .send(Request::get(&url), Duration::from_secs(10))
+            .await
+            .unwrap_err();
         assert!(matches!(error, ClientError::NoAnswer { .. }), "{error}");
     }
 }

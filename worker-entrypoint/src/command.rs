@@ -76,7 +76,12 @@ pub enum CommandError {
 }
 
 /// Runs a command to its end. Cancelling kills it with everything in its process group.
-pub async fn run(command: &[String], place: &Place, limit: Duration, output: Output) -> Result<(), CommandError> {
+pub async fn run(
+    command: &[String],
+    place: &Place,
+    limit: Duration,
+    output: Output,
+) -> Result<(), CommandError> {
     let (program, mut child) = start(command, place, output)?;
     let guard = Guard(Some(child.group()));
     let work = async {
@@ -89,7 +94,10 @@ pub async fn run(command: &[String], place: &Place, limit: Duration, output: Out
             _ = &mut lines => return child.ended().await,
         };
         if tokio::time::timeout(LAST_OUTPUT, lines).await.is_err() {
-            tracing::debug!(program, "something that the command left behind holds its output open");
+            tracing::debug!(
+                program,
+                "something that the command left behind holds its output open"
+            );
         }
         exit
     };
@@ -97,13 +105,21 @@ pub async fn run(command: &[String], place: &Place, limit: Duration, output: Out
     match exit {
         Ok(exit) => {
             guard.done();
-            if exit.is_success() { Ok(()) } else { Err(CommandError::Failed { program, exit }) }
+            if exit.is_success() {
+                Ok(())
+            } else {
+                Err(CommandError::Failed { program, exit })
+            }
         }
         Err(_) => Err(CommandError::TimedOut { program, limit }),
     }
 }
 
-fn start(command: &[String], place: &Place, output: Output) -> Result<(String, Child), CommandError> {
+fn start(
+    command: &[String],
+    place: &Place,
+    output: Output,
+) -> Result<(String, Child), CommandError> {
     let (program, arguments) = command.split_first().ok_or(CommandError::Empty)?;
     let stream = || match output {
         Output::Log => Stdio::piped(),
@@ -118,8 +134,10 @@ fn start(command: &[String], place: &Place, output: Output) -> Result<(String, C
         .stdin(Stdio::null())
         .stdout(stream())
         .stderr(stream());
-    let child = process::spawn(&mut prepared)
-        .map_err(|source| CommandError::Start { program: program.clone(), source })?;
+    let child = process::spawn(&mut prepared).map_err(|source| CommandError::Start {
+        program: program.clone(),
+        source,
+    })?;
     Ok((program.clone(), child))
 }
 
@@ -168,7 +186,10 @@ mod tests {
         let path = std::env::var_os("PATH").unwrap();
         Place {
             directory: std::env::temp_dir(),
-            environment: Arc::new(Variables::from([("PATH".into(), path), ("COLOUR".into(), "blue".into())])),
+            environment: Arc::new(Variables::from([
+                ("PATH".into(), path),
+                ("COLOUR".into(), "blue".into()),
+            ])),
         }
     }
 
@@ -182,15 +203,27 @@ mod tests {
     async fn a_command_gets_the_environment_and_directory_of_its_place_and_nothing_else() {
         let script = "test \"$COLOUR\" = blue && test -z \"$HOME\" && test \"$(pwd -P)\" = \"$(cd / && cd \"$1\" && pwd -P)\"";
         let mut command = shell(script);
-        command.extend(["sh".to_owned(), place().directory.to_string_lossy().into_owned()]);
+        command.extend([
+            "sh".to_owned(),
+            place().directory.to_string_lossy().into_owned(),
+        ]);
         run(&command, &place(), LONG, Output::Log).await.unwrap();
     }
 
     #[tokio::test]
     async fn failures_say_what_happened() {
-        let error = run(&shell("echo oops >&2; exit 4"), &place(), LONG, Output::Log).await.unwrap_err();
+        let error = run(&shell("echo oops >&2; exit 4"), &place(), LONG, Output::Log)
+            .await
+            .unwrap_err();
         assert_eq!(error.to_string(), "`sh` ended with exit code 4");
-        let error = run(&["no-such-program".to_owned()], &place(), LONG, Output::Discard).await.unwrap_err();
+        let error = run(
+            &["no-such-program".to_owned()],
+            &place(),
+            LONG,
+            Output::Discard,
+        )
+        .await
+        .unwrap_err();
         assert_eq!(error.to_string(), "can't start `no-such-program`");
     }
 
@@ -200,7 +233,9 @@ mod tests {
         let file = directory.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
         let limit = Duration::from_millis(300);
-        let error = run(&shell(&script), &place(), limit, Output::Log).await.unwrap_err();
+        let error = run(&shell(&script), &place(), limit, Output::Log)
+            .await
+            .unwrap_err();
         assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
         let id = std::fs::read_to_string(&file).unwrap();
         let status = std::path::Path::new("/proc").join(id.trim()).join("stat");
@@ -215,7 +250,14 @@ mod tests {
     #[tokio::test]
     async fn output_that_a_daemon_holds_open_is_not_waited_for() {
         let started = Instant::now();
-        run(&shell("setsid sleep 5 & exit 0"), &place(), LONG, Output::Log).await.unwrap();
+        run(
+            &shell("setsid sleep 5 & exit 0"),
+            &place(),
+            LONG,
+            Output::Log,
+        )
+        .await
+        .unwrap();
         assert!(started.elapsed() < Duration::from_secs(4));
     }
 }

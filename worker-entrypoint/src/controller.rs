@@ -66,10 +66,20 @@ impl Reporter {
     /// Reports once the runtime is ready, then every minute while it is. Ends when the runtime has.
     pub async fn run(self, mut runtime: watch::Receiver<RuntimeStatus>) {
         let mut known = false;
-        while runtime.wait_for(|status| status.state == State::Ready).await.is_ok() {
-            let result = if known { self.report().await } else { self.report_with_retries().await };
+        while runtime
+            .wait_for(|status| status.state == State::Ready)
+            .await
+            .is_ok()
+        {
+            let result = if known {
+                self.report().await
+            } else {
+                self.report_with_retries().await
+            };
             match result {
-                Ok(()) if known => tracing::debug!("the controller was told that the worker is alive"),
+                Ok(()) if known => {
+                    tracing::debug!("the controller was told that the worker is alive");
+                }
                 Ok(()) => tracing::info!("the controller was told that the worker is ready"),
                 Err(error) => tracing::warn!("{}", chain(&error)),
             }
@@ -96,7 +106,10 @@ impl Reporter {
 
     /// One report.
     pub async fn report(&self) -> Result<(), ReportError> {
-        let url = format!("{}/api/v1/workers/{}/ready", self.controller.url, self.controller.worker);
+        let url = format!(
+            "{}/api/v1/workers/{}/ready",
+            self.controller.url, self.controller.worker
+        );
         let mut request = Request::post(&url);
         if let Some(token) = self.token().await? {
             request = request.bearer(token);
@@ -105,7 +118,11 @@ impl Reporter {
         if (200..300).contains(&answer.status) {
             Ok(())
         } else {
-            Err(ReportError::Refused { method: "POST", url, status: answer.status })
+            Err(ReportError::Refused {
+                method: "POST",
+                url,
+                status: answer.status,
+            })
         }
     }
 
@@ -118,7 +135,12 @@ impl Reporter {
                     Ok(text) if text.trim().is_empty() => {}
                     Ok(text) => return Ok(Some(Secret::new(text.trim()))),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(source) => return Err(ReportError::Token { path: path.clone(), source }),
+                    Err(source) => {
+                        return Err(ReportError::Token {
+                            path: path.clone(),
+                            source,
+                        });
+                    }
                 },
             }
         }

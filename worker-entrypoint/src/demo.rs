@@ -34,29 +34,54 @@ pub async fn run(arguments: DemoArguments, command: Vec<String>) -> anyhow::Resu
     stage.say(&format!("2. worker-entrypoint pulled it, prepared the workspace and started the runtime, {took:.1?} after its own start."));
 
     stage.write_local("results/report.md", "# Report\n\nDone.\n")?;
-    let took = stage.until_object("results/report.md", "# Report\n\nDone.\n").await?;
-    stage.say(&format!("3. The agent wrote results/report.md; {took:.1?} later it was in the bucket."));
+    let took = stage
+        .until_object("results/report.md", "# Report\n\nDone.\n")
+        .await?;
+    stage.say(&format!(
+        "3. The agent wrote results/report.md; {took:.1?} later it was in the bucket."
+    ));
 
-    stage.put("openclaw.json", &stage::configuration("model-two")).await?;
+    stage
+        .put("openclaw.json", &stage::configuration("model-two"))
+        .await?;
     stage.ask_for_pull()?;
-    let took = stage.until("the new model is live", |stage| stage.runtime_uses("model-two")).await?;
+    let took = stage
+        .until("the new model is live", |stage| {
+            stage.runtime_uses("model-two")
+        })
+        .await?;
     stage.say(&format!("4. The controller changed the model in openclaw.json; {took:.1?} after the pull was asked for the runtime used it."));
-    ensure!(stage.local("openclaw.json")?.contains("kept-by-the-agent"), "the merge lost the agent's own field");
+    ensure!(
+        stage.local("openclaw.json")?.contains("kept-by-the-agent"),
+        "the merge lost the agent's own field"
+    );
     stage.say("   The agent's own fields are still there: the file was merged, not replaced.");
 
     stage.put("skills/translate/SKILL.md", stage::SKILL).await?;
     stage.ask_for_pull()?;
-    let took = stage.until("the skill is there", |stage| stage.local("skills/translate/SKILL.md").is_ok_and(|text| text == stage::SKILL)).await?;
-    stage.say(&format!("5. The controller added a skill; {took:.1?} later the agent had it."));
+    let took = stage
+        .until("the skill is there", |stage| {
+            stage
+                .local("skills/translate/SKILL.md")
+                .is_ok_and(|text| text == stage::SKILL)
+        })
+        .await?;
+    stage.say(&format!(
+        "5. The controller added a skill; {took:.1?} later the agent had it."
+    ));
 
     if !once {
         stage.invite();
-        tokio::signal::ctrl_c().await.context("can't wait for Ctrl-C")?;
+        tokio::signal::ctrl_c()
+            .await
+            .context("can't wait for Ctrl-C")?;
     }
     stage.write_local("memory/last-words.md", "written a moment before the stop\n")?;
     let (status, took) = stage.stop().await?;
     ensure!(status.success(), "the worker ended with {status}");
-    stage.until_object("memory/last-words.md", "written a moment before the stop\n").await?;
+    stage
+        .until_object("memory/last-words.md", "written a moment before the stop\n")
+        .await?;
     stage.say(&format!("6. SIGTERM: the runtime stopped, the edit made a moment before was sent, exit code 0, in {took:.1?}."));
     stage.leave();
     Ok(())

@@ -21,7 +21,10 @@ pub trait Engine: Send + Sync {
     fn start_mirror(&self) -> BoxFuture<'_, Result<(), EngineError>>;
 
     /// A small object, past all rules; `None` where there is none.
-    fn read_object<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, Result<Option<Vec<u8>>, EngineError>>;
+    fn read_object<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, EngineError>>;
 
     /// Sends everything that changed and ends the engine. Nothing writes any more. Does nothing before
     /// [`start_mirror`](Self::start_mirror).
@@ -48,9 +51,19 @@ impl Published {
     /// The groups that a report's local changes belong to; `None` when there are none.
     #[must_use]
     pub fn of(report: &Report) -> Option<Self> {
-        let changed = report.downloaded.iter().chain(&report.merged).chain(&report.deleted_local);
+        let changed = report
+            .downloaded
+            .iter()
+            .chain(&report.merged)
+            .chain(&report.deleted_local);
         let groups: BTreeSet<_> = changed.filter_map(|entry| entry.group.clone()).collect();
-        if groups.is_empty() { None } else { Some(Self { groups: Arc::new(groups) }) }
+        if groups.is_empty() {
+            None
+        } else {
+            Some(Self {
+                groups: Arc::new(groups),
+            })
+        }
     }
 }
 
@@ -114,16 +127,26 @@ mod tests {
     use super::*;
 
     fn entry(group: Option<&str>) -> Entry {
-        serde_json::from_value(serde_json::json!({ "mount": "workspace", "path": "x", "group": group })).unwrap()
+        serde_json::from_value(
+            serde_json::json!({ "mount": "workspace", "path": "x", "group": group }),
+        )
+        .unwrap()
     }
 
     #[test]
     fn only_local_changes_with_a_group_are_published() {
-        let mut report = Report { uploaded: vec![entry(Some("skills"))], downloaded: vec![entry(None)], ..Report::default() };
+        let mut report = Report {
+            uploaded: vec![entry(Some("skills"))],
+            downloaded: vec![entry(None)],
+            ..Report::default()
+        };
         assert_eq!(Published::of(&report), None);
         report.merged = vec![entry(Some("config"))];
         report.deleted_local = vec![entry(Some("skills")), entry(Some("skills"))];
         let groups = Published::of(&report).unwrap().groups;
-        assert_eq!(*groups, BTreeSet::from(["config".to_owned(), "skills".to_owned()]));
+        assert_eq!(
+            *groups,
+            BTreeSet::from(["config".to_owned(), "skills".to_owned()])
+        );
     }
 }

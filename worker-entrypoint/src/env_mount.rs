@@ -60,7 +60,10 @@ pub async fn wait(mount: &EnvMount) -> Result<Vec<(String, String)>, EnvMountErr
             (Necessity::Optional, _) => return seen,
             (Necessity::Required, true) => {
                 seen?;
-                return Err(EnvMountError::TimedOut { path: path(mount), timeout: mount.timeout });
+                return Err(EnvMountError::TimedOut {
+                    path: path(mount),
+                    timeout: mount.timeout,
+                });
             }
             (Necessity::Required, false) => {}
         }
@@ -74,16 +77,25 @@ pub async fn wait(mount: &EnvMount) -> Result<Vec<(String, String)>, EnvMountErr
 
 async fn look(mount: &EnvMount) -> Result<Vec<(String, String)>, EnvMountError> {
     match tokio::fs::read_to_string(mount.directory.join(FILE)).await {
-        Ok(text) => parse_env_file(&text).map_err(|source| EnvMountError::Parse { path: path(mount), source }),
+        Ok(text) => parse_env_file(&text).map_err(|source| EnvMountError::Parse {
+            path: path(mount),
+            source,
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(EnvMountError::Read { path: path(mount), source }),
+        Err(source) => Err(EnvMountError::Read {
+            path: path(mount),
+            source,
+        }),
     }
 }
 
 fn is_complete(variables: &[(String, String)]) -> bool {
     NEEDED.iter().all(|needed| {
         variables.iter().any(|(name, value)| {
-            !value.is_empty() && ["HICLAW", "AGENTTEAMS"].iter().any(|prefix| name.strip_prefix(prefix) == Some(*needed))
+            !value.is_empty()
+                && ["HICLAW", "AGENTTEAMS"]
+                    .iter()
+                    .any(|prefix| name.strip_prefix(prefix) == Some(*needed))
         })
     })
 }
@@ -97,7 +109,11 @@ mod tests {
     use super::*;
 
     fn mount(directory: &std::path::Path, necessity: Necessity) -> EnvMount {
-        EnvMount { directory: directory.to_owned(), necessity, timeout: Duration::from_secs(30) }
+        EnvMount {
+            directory: directory.to_owned(),
+            necessity,
+            timeout: Duration::from_secs(30),
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -111,7 +127,11 @@ mod tests {
             async move { wait(&mount).await }
         });
         tokio::time::sleep(Duration::from_secs(3)).await;
-        std::fs::write(&file, "HICLAW_WORKER_NAME=alice\nexport AGENTTEAMS_AUTH_TOKEN=t\n").unwrap();
+        std::fs::write(
+            &file,
+            "HICLAW_WORKER_NAME=alice\nexport AGENTTEAMS_AUTH_TOKEN=t\n",
+        )
+        .unwrap();
         assert_eq!(waiting.await.unwrap().unwrap().len(), 2);
         assert!(started.elapsed() < Duration::from_secs(30));
     }
@@ -119,8 +139,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_required_file_that_never_comes_is_an_error_and_an_optional_one_is_not() {
         let directory = tempfile::tempdir().unwrap();
-        let error = wait(&mount(directory.path(), Necessity::Required)).await.unwrap_err();
+        let error = wait(&mount(directory.path(), Necessity::Required))
+            .await
+            .unwrap_err();
         assert!(matches!(error, EnvMountError::TimedOut { .. }), "{error}");
-        assert!(wait(&mount(directory.path(), Necessity::Optional)).await.unwrap().is_empty());
+        assert!(
+            wait(&mount(directory.path(), Necessity::Optional))
+                .await
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -143,12 +143,26 @@ impl View {
         }
         match self.runtime.map(|runtime| runtime.state) {
             Some(State::Ready) => {}
-            None | Some(State::Idle | State::Starting) => return Err("starting: the runtime is not ready yet".to_owned()),
-            Some(State::Waiting(exit)) => return Err(format!("degraded: the runtime ended with {exit} and will be started again")),
-            Some(State::Stopping(_)) => return Err("degraded: the runtime is being restarted".to_owned()),
-            Some(State::Finished(exit)) => return Err(format!("stopping: the runtime ended with {exit}")),
+            None | Some(State::Idle | State::Starting) => {
+                return Err("starting: the runtime is not ready yet".to_owned());
+            }
+            Some(State::Waiting(exit)) => {
+                return Err(format!(
+                    "degraded: the runtime ended with {exit} and will be started again"
+                ));
+            }
+            Some(State::Stopping(_)) => {
+                return Err("degraded: the runtime is being restarted".to_owned());
+            }
+            Some(State::Finished(exit)) => {
+                return Err(format!("stopping: the runtime ended with {exit}"));
+            }
         }
-        match self.engine.as_ref().and_then(|status| status.outage.as_ref()) {
+        match self
+            .engine
+            .as_ref()
+            .and_then(|status| status.outage.as_ref())
+        {
             Some(outage) => Err(format!("degraded: {outage}")),
             None => Ok(()),
         }
@@ -172,9 +186,21 @@ mod tests {
     use crate::{process::Exit, supervisor::Why};
 
     fn view(stage: Stage, state: Option<State>, outage: Option<&str>) -> View {
-        let engine = Status { outage: outage.map(str::to_owned), ..Status::default() };
-        let runtime = state.map(|state| RuntimeStatus { state, id: None, restarts: 0 });
-        View { stage, uptime_seconds: 0, runtime, engine: Some(engine) }
+        let engine = Status {
+            outage: outage.map(str::to_owned),
+            ..Status::default()
+        };
+        let runtime = state.map(|state| RuntimeStatus {
+            state,
+            id: None,
+            restarts: 0,
+        });
+        View {
+            stage,
+            uptime_seconds: 0,
+            runtime,
+            engine: Some(engine),
+        }
     }
 
     #[test]
@@ -182,28 +208,63 @@ mod tests {
         let crashed = State::Waiting(Exit::Code(78));
         for (stage, state, outage, expected) in [
             (Stage::Preparing, None, None, "starting: the workspace"),
-            (Stage::Running, Some(State::Starting), None, "starting: the runtime"),
-            (Stage::Running, Some(crashed), None, "degraded: the runtime ended with exit code 78"),
-            (Stage::Running, Some(State::Stopping(Why::Restart)), None, "degraded"),
-            (Stage::Running, Some(State::Ready), Some("connection refused"), "degraded: connection refused"),
+            (
+                Stage::Running,
+                Some(State::Starting),
+                None,
+                "starting: the runtime",
+            ),
+            (
+                Stage::Running,
+                Some(crashed),
+                None,
+                "degraded: the runtime ended with exit code 78",
+            ),
+            (
+                Stage::Running,
+                Some(State::Stopping(Why::Restart)),
+                None,
+                "degraded",
+            ),
+            (
+                Stage::Running,
+                Some(State::Ready),
+                Some("connection refused"),
+                "degraded: connection refused",
+            ),
             (Stage::Running, Some(State::Ready), None, ""),
             (Stage::Draining, Some(State::Ready), None, "stopping"),
         ] {
-            let reason = view(stage, state, outage).readiness().err().unwrap_or_default();
-            assert!(reason.starts_with(expected) && reason.is_empty() == expected.is_empty(), "{reason}");
+            let reason = view(stage, state, outage)
+                .readiness()
+                .err()
+                .unwrap_or_default();
+            assert!(
+                reason.starts_with(expected) && reason.is_empty() == expected.is_empty(),
+                "{reason}"
+            );
         }
     }
 
     #[test]
     fn metrics_are_what_a_scraper_reads() {
-        let text = metrics::render(&view(Stage::Running, Some(State::Ready), None), &ReloadCounts::default());
+        let text = metrics::render(
+            &view(Stage::Running, Some(State::Ready), None),
+            &ReloadCounts::default(),
+        );
         assert!(text.contains("\nhiclaw_ready 1\n"), "{text}");
-        assert!(text.contains("\nhiclaw_requests_total{kind=\"put\"} 0\n"), "{text}");
+        assert!(
+            text.contains("\nhiclaw_requests_total{kind=\"put\"} 0\n"),
+            "{text}"
+        );
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();
             assert!(value.parse::<f64>().is_ok(), "{line}");
             let family = name.split('{').next().unwrap();
-            assert!(text.contains(&format!("# TYPE {family} ")), "{family} has no type");
+            assert!(
+                text.contains(&format!("# TYPE {family} ")),
+                "{family} has no type"
+            );
         }
     }
 }

@@ -7,7 +7,10 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn};
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -36,7 +39,9 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 pub async fn serve(listener: TcpListener, health: Health) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let health = health.clone();
@@ -57,22 +62,36 @@ pub async fn serve(listener: TcpListener, health: Health) {
 async fn connection(stream: TcpStream, health: Health) {
     let service = service_fn(move |request| answer(request, health.clone()));
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_LIMIT);
     let serving = server.serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_LIMIT, serving).await {
-        Ok(Err(error)) => tracing::debug!(%error, "a health connection broke"),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_LIMIT, serving).await {
+        tracing::debug!(%error, "a health connection broke");
     }
 }
 
-async fn answer(request: Request<Incoming>, health: Health) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    health: Health,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return Ok(response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned()));
+        return Ok(response(
+            StatusCode::METHOD_NOT_ALLOWED,
+            TEXT,
+            "only GET and HEAD\n".to_owned(),
+        ));
     }
     // The status looks at the file system.
     let rendered = tokio::task::spawn_blocking(move || render(&path, &health)).await;
-    let (status, kind, body) = rendered.unwrap_or_else(|error| (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")));
+    let (status, kind, body) = rendered.unwrap_or_else(|error| {
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            TEXT,
+            format!("{error}\n"),
+        )
+    });
     Ok(response(status, kind, body))
 }
 
@@ -85,14 +104,20 @@ fn render(path: &str, health: &Health) -> (StatusCode, &'static str, String) {
         },
         "/status" => (StatusCode::OK, JSON, format!("{}\n", health.document())),
         "/metrics" => (StatusCode::OK, PROMETHEUS, health.metrics()),
-        _ => (StatusCode::NOT_FOUND, TEXT, "there are /livez, /readyz, /status and /metrics\n".to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "there are /livez, /readyz, /status and /metrics\n".to_owned(),
+        ),
     }
 }
 
 fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     response
 }
 
@@ -118,11 +143,21 @@ mod tests {
         let ask = async |method: &str, path: &str| {
             let request = client::Request::new(method, &format!("{base}{path}"));
             let answer = client.send(request, Duration::from_secs(20)).await.unwrap();
-            (answer.status, String::from_utf8(answer.body.to_vec()).unwrap())
+            (
+                answer.status,
+                String::from_utf8(answer.body.to_vec()).unwrap(),
+            )
         };
         assert_eq!(ask("GET", "/livez").await, (200, "ok\n".into()));
-        assert_eq!(ask("GET", "/readyz").await, (503, "starting: the workspace is being prepared\n".into()));
-        let (sender, runtime) = watch::channel(RuntimeStatus { state: State::Starting, id: Some(7), restarts: 0 });
+        assert_eq!(
+            ask("GET", "/readyz").await,
+            (503, "starting: the workspace is being prepared\n".into())
+        );
+        let (sender, runtime) = watch::channel(RuntimeStatus {
+            state: State::Starting,
+            id: Some(7),
+            restarts: 0,
+        });
         health.has_runtime(runtime);
         health.enter(Stage::Running);
         assert_eq!(ask("GET", "/readyz").await.0, 503);
@@ -130,7 +165,10 @@ mod tests {
         assert_eq!(ask("GET", "/readyz").await, (200, "ok\n".into()));
         let (status, document) = ask("GET", "/status").await;
         let document: serde_json::Value = serde_json::from_str(&document).unwrap();
-        assert_eq!((status, &document["runtime"]["pid"], &document["ready"]), (200, &7.into(), &true.into()));
+        assert_eq!(
+            (status, &document["runtime"]["pid"], &document["ready"]),
+            (200, &7.into(), &true.into())
+        );
         assert!(ask("GET", "/metrics").await.1.contains("hiclaw_ready 1"));
         assert_eq!(ask("GET", "/other").await.0, 404);
         assert_eq!(ask("POST", "/livez").await.0, 405);

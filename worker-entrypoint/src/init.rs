@@ -28,10 +28,19 @@ pub const FORCE_INIT: &str = "--force-init";
 pub fn enter() -> io::Result<()> {
     sys::keep_ended_children();
     let first = process::id() == 1;
-    if !first && !std::env::args_os().nth(1).is_some_and(|argument| argument == FORCE_INIT) {
+    let forced = || {
+        std::env::args_os()
+            .nth(1)
+            .is_some_and(|argument| argument == FORCE_INIT)
+    };
+    if !(first || forced()) {
         return Ok(());
     }
-    let extent = if first { reap::Extent::Namespace } else { reap::Extent::Descendants };
+    let extent = if first {
+        reap::Extent::Namespace
+    } else {
+        reap::Extent::Descendants
+    };
     let before = SignalMask::all().block();
     if extent == reap::Extent::Descendants {
         // Orphans come here, as they would come to PID 1.
@@ -94,7 +103,15 @@ mod tests {
 
     #[test]
     fn requests_are_passed_on_and_faults_are_not() {
-        for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2, Signal::WINCH, Signal::CONT] {
+        for signal in [
+            Signal::TERM,
+            Signal::INT,
+            Signal::HUP,
+            Signal::USR1,
+            Signal::USR2,
+            Signal::WINCH,
+            Signal::CONT,
+        ] {
             assert!(is_passed_on(signal.as_raw()), "{signal:?}");
         }
         assert!(is_passed_on(libc::SIGRTMIN()));

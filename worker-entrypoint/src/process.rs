@@ -52,7 +52,12 @@ impl Exit {
     fn of(status: WaitStatus) -> Self {
         match status.terminating_signal() {
             Some(signal) => Self::Signal(signal),
-            None => Self::Code(status.exit_status().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
+            None => Self::Code(
+                status
+                    .exit_status()
+                    .and_then(|code| u8::try_from(code).ok())
+                    .unwrap_or(1),
+            ),
         }
     }
 }
@@ -164,7 +169,12 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     register.started += 1;
     drop(register);
     REGISTER.more.notify_all();
-    Ok(Child { stdout: child.stdout.take(), stderr: child.stderr.take(), group, events })
+    Ok(Child {
+        stdout: child.stdout.take(),
+        stderr: child.stderr.take(),
+        group,
+        events,
+    })
 }
 
 /// Makes this process the parent of its descendants' orphans, and starts to reap them.
@@ -177,11 +187,19 @@ pub fn become_subreaper() -> io::Result<()> {
 /// The children of this process, known or not. Those that the runtime left behind are among them.
 #[must_use]
 pub fn children() -> Vec<Pid> {
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
-    let lists = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return Vec::new();
+    };
+    let lists = threads
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     let mut children = Vec::new();
     for list in lists {
-        children.extend(list.split_whitespace().filter_map(|id| id.parse().ok()).filter_map(Pid::from_raw));
+        children.extend(
+            list.split_whitespace()
+                .filter_map(|id| id.parse().ok())
+                .filter_map(Pid::from_raw),
+        );
     }
     children
 }
@@ -201,7 +219,11 @@ pub async fn end_descendants(grace: Duration) {
         for process in left {
             let signal = if late { Signal::KILL } else { Signal::TERM };
             if late || told.insert(process) {
-                tracing::info!(pid = process.as_raw_nonzero(), ?signal, "the runtime left a process behind");
+                tracing::info!(
+                    pid = process.as_raw_nonzero(),
+                    ?signal,
+                    "the runtime left a process behind"
+                );
                 if let Err(error) = rustix::process::kill_process(process, signal) {
                     tracing::debug!(%error, "it has ended");
                 }
@@ -239,7 +261,10 @@ impl Register {
     fn wait_for_more_than(&self, started: u64) {
         let mut state = self.lock();
         while state.started == started {
-            state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .more
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -247,7 +272,9 @@ impl Register {
 fn start_reaping() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        let thread = thread::Builder::new().name("reaper".to_owned()).stack_size(64 * 1024);
+        let thread = thread::Builder::new()
+            .name("reaper".to_owned())
+            .stack_size(64 * 1024);
         if let Err(error) = thread.spawn(reap_for_ever) {
             // Without it no end of a child would ever be seen.
             tracing::error!(%error, "can't start the thread that reaps children");
@@ -277,7 +304,10 @@ fn take(process: Pid, news: News) {
     let mut register = REGISTER.lock();
     let event = match news {
         News::Stopped => {
-            let taken = rustix::process::waitid(WaitId::Pid(process), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG);
+            let taken = rustix::process::waitid(
+                WaitId::Pid(process),
+                WaitIdOptions::STOPPED | WaitIdOptions::NOHANG,
+            );
             taken.ok().flatten().map(|_| ChildEvent::Stopped)
         }
         News::Ended => match rustix::process::waitpid(Some(process), WaitOptions::NOHANG) {
@@ -291,86 +321,15 @@ fn take(process: Pid, news: News) {
         ChildEvent::Ended(_) => register.waiting.remove(&process),
         ChildEvent::Stopped => register.waiting.get(&process).cloned(),
     };
-    match sender {
-        Some(sender) => {
-            if sender.send(event).is_err() {
-                tracing::debug!(pid = process.as_raw_nonzero(), ?event, "nobody waits for this child any more");
-            }
-        }
-        None => tracing::debug!(pid = process.as_raw_nonzero(), ?event, "an orphan"),
+    let told = sender.is_some_and(|sender| sender.send(event).is_ok());
+    if !told {
+        tracing::debug!(
+            pid = process.as_raw_nonzero(),
+            ?event,
+            "an orphan, or a child that nobody waits for"
+        );
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::process::Stdio;
-
-    use super::*;
-
-    fn shell(script: &str) -> Child {
-        spawn(Command::new("sh").args(["-c", script]).stdin(Stdio::null())).unwrap()
-    }
-
-    /// Waits for a condition; fails when it does not come true in time.
-    async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-        let limit = Instant::now() + Duration::from_secs(20);
-        while !condition() {
-            assert!(Instant::now() < limit, "{what} did not come true");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn codes_and_signals_are_told_to_whoever_waits() {
-        let mut children: Vec<_> = ["exit 0", "exit 7", "kill -9 $$", "kill -15 $$"].map(shell).into();
-        let mut codes = Vec::new();
-        for child in &mut children {
-            codes.push(child.ended().await.code());
-        }
-        assert_eq!(codes, [0, 7, 137, 143]);
-    }
-
-    #[tokio::test]
-    async fn a_program_that_does_not_exist_is_an_error_and_others_are_still_reaped() {
-        let error = spawn(&mut Command::new("/no/such/program")).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        assert_eq!(shell("exit 3").ended().await, Exit::Code(3));
-    }
-
-    #[tokio::test]
-    async fn many_children_that_end_at_once_are_all_seen() {
-        let mut children: Vec<_> = (0..40).map(|code| shell(&format!("exit {code}"))).collect();
-        for (code, child) in (0..40).zip(&mut children) {
-            assert_eq!(child.ended().await, Exit::Code(code));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_group_dies_with_the_grandchildren_in_it() {
-        let mut child = shell("sh -c 'sleep 1000 & sleep 1000' & wait");
-        child.group().signal(Signal::KILL).unwrap();
-        assert_eq!(child.ended().await, Exit::Signal(9));
-        until("the end of the group", || !child.group().exists()).await;
-    }
-
-    #[tokio::test]
-    async fn a_stopped_child_is_told_and_can_go_on() {
-        let mut child = shell("kill -STOP $$; exit 5");
-        assert_eq!(child.event().await, ChildEvent::Stopped);
-        child.group().signal(Signal::CONT).unwrap();
-        assert_eq!(child.ended().await, Exit::Code(5));
-    }
-
-    #[tokio::test]
-    async fn orphans_are_reaped() {
-        become_subreaper().unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("pid");
-        let script = format!("(setsid sh -c 'echo $$ > {0}.new; mv {0}.new {0}; sleep 0.05' &) ", file.display());
-        assert_eq!(shell(&script).ended().await, Exit::Code(0));
-        until("the orphan's id", || file.exists()).await;
-        let id = std::fs::read_to_string(&file).unwrap();
-        let entry = std::path::PathBuf::from("/proc").join(id.trim());
-        until("the orphan's end", || !entry.exists()).await;
-    }
-}
+mod tests;

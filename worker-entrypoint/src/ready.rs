@@ -3,10 +3,7 @@
 //! Owns the three kinds of looks (command, HTTP status, text in a file) and their rhythm. A runtime that is not ready in time
 //! is told once and looked at further: it may be slow, and what waits for it keeps waiting.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use sync_core::layout::{ReadyCheck, ReadyProbe};
 use tokio::time::Instant;
@@ -23,12 +20,17 @@ const LOOK_LIMIT: Duration = Duration::from_secs(30);
 const HTTP_LIMIT: Duration = Duration::from_secs(5);
 /// Looks that cost next to nothing are made more often than the layout asks for.
 const CHEAP_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the probe alone counts. The fallback costs seconds of processor time, which a runtime that starts needs itself.
+const FALLBACK_AFTER: Duration = Duration::from_secs(15);
 
 /// What looks are made with.
 #[derive(Clone)]
 pub struct Prober {
     /// What is looked at, if there is anything: without a probe a runtime is ready as soon as it runs.
     pub probe: Option<ReadyProbe>,
+    /// What else is looked at once the probe has said no for a while. For a cheap look that may never succeed although the
+    /// runtime is well, such as a request to a port that it was told not to open.
+    pub fallback: Option<ReadyCheck>,
     /// The agent's directory.
     pub workspace: Arc<Workspace>,
     /// Where the command runs.
@@ -55,12 +57,22 @@ impl Prober {
             ReadyCheck::Command { .. } => probe.interval,
             ReadyCheck::Http { .. } | ReadyCheck::File { .. } => probe.interval.min(CHEAP_INTERVAL),
         };
+        let mut fallback_at = started + FALLBACK_AFTER.max(probe.interval);
         let mut late = false;
         loop {
             let why = match self.look(&probe.check).await {
                 Ok(()) => return,
                 Err(why) => why,
             };
+            if let Some(fallback) = &self.fallback
+                && Instant::now() >= fallback_at
+            {
+                if self.look(fallback).await.is_ok() {
+                    tracing::debug!(why, "the runtime is ready by another look than the first");
+                    return;
+                }
+                fallback_at = Instant::now() + probe.interval;
+            }
             if !late && started.elapsed() >= probe.timeout {
                 late = true;
                 tracing::warn!(timeout = ?probe.timeout, why, "the runtime is not ready in time");
@@ -74,16 +86,24 @@ impl Prober {
     /// One look; the error says what is not as it should be.
     async fn look(&self, check: &ReadyCheck) -> Result<(), String> {
         match check {
-            ReadyCheck::Command { command } => command::run(command, &self.place, LOOK_LIMIT, Output::Discard)
-                .await
-                .map_err(|error| chain(&error)),
-            ReadyCheck::Http { url, status } => match self.client.send(Request::get(url), HTTP_LIMIT).await {
-                Ok(answer) if answer.status == *status => Ok(()),
-                Ok(answer) => Err(format!("it answers with status {} instead of {status}", answer.status)),
-                Err(error) => Err(chain(&error)),
-            },
+            ReadyCheck::Command { command } => {
+                command::run(command, &self.place, LOOK_LIMIT, Output::Discard)
+                    .await
+                    .map_err(|error| chain(&error))
+            }
+            ReadyCheck::Http { url, status } => {
+                match self.client.send(Request::get(url), HTTP_LIMIT).await {
+                    Ok(answer) if answer.status == *status => Ok(()),
+                    Ok(answer) => Err(format!(
+                        "it answers with status {} instead of {status}",
+                        answer.status
+                    )),
+                    Err(error) => Err(chain(&error)),
+                }
+            }
             ReadyCheck::File { path, contains } => {
-                let (workspace, path, contains) = (self.workspace.clone(), path.clone(), contains.clone());
+                let (workspace, path, contains) =
+                    (self.workspace.clone(), path.clone(), contains.clone());
                 let looked = tokio::task::spawn_blocking(move || match workspace.read(&path) {
                     Ok(Some(content)) if holds(&content, contains.as_bytes()) => Ok(()),
                     Ok(Some(_)) => Err(format!("{path} does not hold {contains:?}")),

@@ -97,7 +97,11 @@ impl Reloader {
                 Ok(()) => tracing::info!(groups = names.join(","), action = name(action), "reload"),
                 Err(why) => {
                     self.counts.failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(groups = names.join(","), action = name(action), "reload failed: {why}");
+                    tracing::warn!(
+                        groups = names.join(","),
+                        action = name(action),
+                        "reload failed: {why}"
+                    );
                 }
             }
         }
@@ -112,11 +116,21 @@ impl Reloader {
                 Ok(())
             }
             ReloadAction::Http { method, url } => {
-                let answer = self.client.send(Request::new(method, url), HTTP_LIMIT).await.map_err(|error| chain(&error))?;
-                if (200..300).contains(&answer.status) { Ok(()) } else { Err(format!("status {}", answer.status)) }
+                let answer = self
+                    .client
+                    .send(Request::new(method, url), HTTP_LIMIT)
+                    .await
+                    .map_err(|error| chain(&error))?;
+                if (200..300).contains(&answer.status) {
+                    Ok(())
+                } else {
+                    Err(format!("status {}", answer.status))
+                }
             }
             ReloadAction::Exec { command } => {
-                command::run(command, &self.place, COMMAND_LIMIT, Output::Log).await.map_err(|error| chain(&error))
+                command::run(command, &self.place, COMMAND_LIMIT, Output::Log)
+                    .await
+                    .map_err(|error| chain(&error))
             }
             ReloadAction::Restart => {
                 self.runtime.restart();
@@ -127,9 +141,16 @@ impl Reloader {
 }
 
 /// The actions that these groups ask for, each once; a restart makes all others needless.
-fn distinct<'a>(groups: &BTreeSet<String>, actions: &'a BTreeMap<String, Reload>) -> Vec<&'a ReloadAction> {
+fn distinct<'a>(
+    groups: &BTreeSet<String>,
+    actions: &'a BTreeMap<String, Reload>,
+) -> Vec<&'a ReloadAction> {
     let mut wanted: Vec<&ReloadAction> = Vec::new();
-    for action in groups.iter().filter_map(|group| actions.get(group)).map(|reload| &reload.action) {
+    for action in groups
+        .iter()
+        .filter_map(|group| actions.get(group))
+        .map(|reload| &reload.action)
+    {
         if *action == ReloadAction::Restart {
             return vec![action];
         }

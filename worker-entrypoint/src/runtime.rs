@@ -81,9 +81,18 @@ pub struct RuntimeHandle {
 impl Runtime {
     /// Starts the runtime and its task.
     #[must_use]
-    pub fn start(policy: Policy, launcher: Box<dyn Launcher>, probe: Probe, jitter: Jitter) -> Self {
+    pub fn start(
+        policy: Policy,
+        launcher: Box<dyn Launcher>,
+        probe: Probe,
+        jitter: Jitter,
+    ) -> Self {
         let (requests, inbox) = mpsc::unbounded_channel();
-        let (sender, status) = watch::channel(RuntimeStatus { state: State::Idle, id: None, restarts: 0 });
+        let (sender, status) = watch::channel(RuntimeStatus {
+            state: State::Idle,
+            id: None,
+            restarts: 0,
+        });
         let task = Task {
             supervisor: Supervisor::new(policy),
             launcher,
@@ -96,7 +105,10 @@ impl Runtime {
             status: sender,
             launches: 0,
         };
-        Self { handle: RuntimeHandle { requests, status }, task: tokio::spawn(task.run(inbox)) }
+        Self {
+            handle: RuntimeHandle { requests, status },
+            task: tokio::spawn(task.run(inbox)),
+        }
     }
 
     /// For those who ask things of it.
@@ -246,11 +258,7 @@ impl Task {
             }
             Err(error) => {
                 tracing::error!(%error, "the runtime can't be started");
-                Err(Event::StartFailed(match error.kind() {
-                    io::ErrorKind::NotFound => StartFailure::NotFound,
-                    io::ErrorKind::PermissionDenied => StartFailure::NotExecutable,
-                    _ => StartFailure::Shortage,
-                }))
+                Err(Event::StartFailed(start_failure(&error)))
             }
         }
     }
@@ -269,10 +277,27 @@ impl Task {
     }
 }
 
+fn start_failure(error: &io::Error) -> StartFailure {
+    let lasting = [
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::InvalidInput,
+        io::ErrorKind::NotADirectory,
+    ];
+    if error.kind() == io::ErrorKind::NotFound {
+        StartFailure::NotFound
+    } else if lasting.contains(&error.kind()) {
+        StartFailure::NotExecutable
+    } else {
+        StartFailure::Shortage
+    }
+}
+
 fn log_end(exit: Exit, uptime: Duration) {
     // The codes that OpenClaw and others take from sysexits.h.
     let meaning = match exit {
-        Exit::Code(78) => " (it says that its configuration is missing or invalid, or that another instance runs)",
+        Exit::Code(78) => {
+            " (it says that its configuration is missing or invalid, or that another instance runs)"
+        }
         Exit::Code(_) | Exit::Signal(_) => "",
     };
     if exit.is_success() {

@@ -38,7 +38,10 @@ impl Signals {
             Signal::WINCH,
             Signal::POWER,
         ];
-        let numbers = named.iter().map(|signal| signal.as_raw()).chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
+        let numbers = named
+            .iter()
+            .map(|signal| signal.as_raw())
+            .chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
         numbers
             .map(|number| Ok((number, unix::signal(SignalKind::from_raw(number))?)))
             .collect::<io::Result<_>>()
@@ -83,6 +86,9 @@ mod tests {
         assert_eq!(demand(Signal::TERM.as_raw()), Demand::Stop(15));
         assert_eq!(demand(Signal::INT.as_raw()), Demand::Stop(2));
         assert_eq!(demand(Signal::USR2.as_raw()), Demand::Forward(12));
-        assert_eq!(demand(libc::SIGRTMIN() + 3), Demand::Forward(libc::SIGRTMIN() + 3));
+        assert_eq!(
+            demand(libc::SIGRTMIN() + 3),
+            Demand::Forward(libc::SIGRTMIN() + 3)
+        );
     }
 }

@@ -97,7 +97,9 @@ pub async fn run_all(steps: &[Step], context: &StepContext) -> Result<(), StepEr
         match outcome {
             Ok(Outcome::Done) => tracing::info!(step, ?duration, "step done"),
             Ok(Outcome::Nothing) => tracing::info!(step, ?duration, "step done, nothing to do"),
-            Err(hitch) => tracing::warn!(step, ?duration, "step failed, going on: {}", chain(&hitch)),
+            Err(hitch) => {
+                tracing::warn!(step, ?duration, "step failed, going on: {}", chain(&hitch));
+            }
         }
     }
     Ok(())
@@ -108,12 +110,19 @@ async fn run(step: &Step, context: &StepContext) -> Result<Result<Outcome, Hitch
     match step {
         Step::Pull(step) => Ok(pull::run(step, context).await?.map_err(Hitch::from)),
         Step::Mirror => {
-            context.engine.start_mirror().await.map_err(StepError::Mirror)?;
+            context
+                .engine
+                .start_mirror()
+                .await
+                .map_err(StepError::Mirror)?;
             Ok(Ok(Outcome::Done))
         }
-        Step::MatrixLogin { password_key, config } => {
-            Ok(matrix_login::run(password_key, config, context).await.map_err(Hitch::from))
-        }
+        Step::MatrixLogin {
+            password_key,
+            config,
+        } => Ok(matrix_login::run(password_key, config, context)
+            .await
+            .map_err(Hitch::from)),
         Step::Run(step) => Ok(run::run(step, context).await),
         Step::Timezone
         | Step::CopySkills { .. }
@@ -138,9 +147,15 @@ async fn files(step: &Step, context: &StepContext) -> Result<Outcome, Hitch> {
         Step::Executable { paths } => executable::run(paths, &workspace),
         Step::MoveAndLink { from, to } => link::move_and_link(from, to, &workspace),
         Step::Delete { paths } => delete::run(paths, &workspace),
-        Step::Pull(_) | Step::Mirror | Step::MatrixLogin { .. } | Step::Run(_) => Ok(Outcome::Nothing),
+        Step::Pull(_) | Step::Mirror | Step::MatrixLogin { .. } | Step::Run(_) => {
+            Ok(Outcome::Nothing)
+        }
     });
-    task.await.unwrap_or_else(|error| Err(Hitch::Refused(format!("the step ended unexpectedly: {error}"))))
+    task.await.unwrap_or_else(|error| {
+        Err(Hitch::Refused(format!(
+            "the step ended unexpectedly: {error}"
+        )))
+    })
 }
 
 #[cfg(test)]

@@ -163,7 +163,11 @@ impl Supervisor {
     /// A runtime that was not started yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { policy, backoff: Backoff::new(policy.first_wait, policy.last_wait), state: State::Idle }
+        Self {
+            policy,
+            backoff: Backoff::new(policy.first_wait, policy.last_wait),
+            state: State::Idle,
+        }
     }
 
     /// The state after the last event.
@@ -201,8 +205,16 @@ impl Supervisor {
     fn running(&mut self, event: Event, random: f64) -> (State, Vec<Effect>) {
         match event {
             Event::Ready => (State::Ready, Vec::new()),
-            Event::Ended { exit, cause: Cause::Terminal, .. } => finish(vec![Effect::EndProbe], exit),
-            Event::Ended { exit, uptime, cause: Cause::Runtime } => {
+            Event::Ended {
+                exit,
+                cause: Cause::Terminal,
+                ..
+            } => finish(vec![Effect::EndProbe], exit),
+            Event::Ended {
+                exit,
+                uptime,
+                cause: Cause::Runtime,
+            } => {
                 if uptime >= self.policy.stable_after {
                     self.backoff.reset();
                 }
@@ -225,7 +237,9 @@ impl Supervisor {
             // What made it fail may have been cured.
             Event::FilesChanged | Event::Restart => launch(vec![Effect::Disarm]),
             Event::Stop => finish(vec![Effect::Disarm], exit),
-            Event::Start | Event::StartFailed(_) | Event::Ready | Event::Ended { .. } => (self.state, Vec::new()),
+            Event::Start | Event::StartFailed(_) | Event::Ready | Event::Ended { .. } => {
+                (self.state, Vec::new())
+            }
         }
     }
 
@@ -237,7 +251,11 @@ impl Supervisor {
             (Event::TimerOver, _) => (self.state, vec![Effect::Kill]),
             (Event::Stop, _) => (State::Stopping(Why::Shutdown), Vec::new()),
             (
-                Event::Start | Event::StartFailed(_) | Event::Ready | Event::FilesChanged | Event::Restart,
+                Event::Start
+                | Event::StartFailed(_)
+                | Event::Ready
+                | Event::FilesChanged
+                | Event::Restart,
                 Why::Shutdown | Why::Restart,
             ) => (self.state, Vec::new()),
         }
@@ -250,14 +268,21 @@ impl Supervisor {
             Restart::Always => true,
         };
         if again {
-            (State::Waiting(exit), vec![Effect::EndProbe, Effect::Arm(self.backoff.next(random))])
+            (
+                State::Waiting(exit),
+                vec![Effect::EndProbe, Effect::Arm(self.backoff.next(random))],
+            )
         } else {
             finish(vec![Effect::EndProbe], exit)
         }
     }
 
     fn stop(&self, why: Why) -> (State, Vec<Effect>) {
-        let effects = vec![Effect::EndProbe, Effect::Terminate, Effect::Arm(self.policy.stop_grace)];
+        let effects = vec![
+            Effect::EndProbe,
+            Effect::Terminate,
+            Effect::Arm(self.policy.stop_grace),
+        ];
         (State::Stopping(why), effects)
     }
 }

@@ -60,7 +60,11 @@ impl SignalMask {
         // SAFETY: the set is initialised; a null pointer says that no details are wanted.
         #[expect(unsafe_code, reason = "no safe wrapper exists")]
         let signal = unsafe { libc::sigwaitinfo(&raw const self.0, std::ptr::null_mut()) };
-        if signal < 0 { Err(io::Error::last_os_error()) } else { Ok(signal) }
+        if signal < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(signal)
+        }
     }
 }
 
@@ -90,9 +94,16 @@ pub(crate) fn fork() -> io::Result<Fork> {
 /// Sends a signal by number; real-time signals have no other name.
 pub(crate) fn kill(process: i32, signal: i32) -> io::Result<()> {
     // SAFETY: takes two numbers and touches no memory.
-    #[expect(unsafe_code, reason = "the safe wrapper takes no process id of -1 and no unnamed signals")]
+    #[expect(
+        unsafe_code,
+        reason = "the safe wrapper takes no process id of -1 and no unnamed signals"
+    )]
     let result = unsafe { libc::kill(process, signal) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Makes ended children wait to be reaped. A parent that ignored SIGCHLD hands that down, and their exit codes would be lost.
@@ -127,8 +138,15 @@ pub(crate) fn peek_child() -> io::Result<Option<(i32, News)>> {
     };
     if result < 0 {
         let error = io::Error::last_os_error();
-        return if error.raw_os_error() == Some(libc::ECHILD) { Ok(None) } else { Err(error) };
+        return if error.raw_os_error() == Some(libc::ECHILD) {
+            Ok(None)
+        } else {
+            Err(error)
+        };
     }
     let stopped = code == libc::CLD_STOPPED || code == libc::CLD_TRAPPED;
-    Ok(Some((process, if stopped { News::Stopped } else { News::Ended })))
+    Ok(Some((
+        process,
+        if stopped { News::Stopped } else { News::Ended },
+    )))
 }

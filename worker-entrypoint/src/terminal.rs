@@ -13,8 +13,9 @@ use rustix::{
 use crate::{process::Group, sys::SignalMask};
 
 /// The terminal on standard input, with this program in its foreground.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Terminal {
+    input: io::Stdin,
     own: Pid,
 }
 
@@ -22,12 +23,13 @@ impl Terminal {
     /// The terminal, if there is one that may be handed on.
     pub(crate) fn of_foreground() -> Option<Self> {
         let own = rustix::process::getpgrp();
-        let foreground = tcgetpgrp(io::stdin()).ok()?;
-        (foreground == own).then_some(Self { own })
+        let input = io::stdin();
+        let foreground = tcgetpgrp(&input).ok()?;
+        (foreground == own).then_some(Self { input, own })
     }
 
     /// Lets `group` read from it and be stopped by its keys. A group that tried to read before is woken up.
-    pub(crate) fn give(self, group: Group) {
+    pub(crate) fn give(&self, group: Group) {
         self.set(group.id());
         if let Err(error) = group.signal(Signal::CONT) {
             tracing::debug!(%error, "can't wake the runtime up");
@@ -35,30 +37,31 @@ impl Terminal {
     }
 
     /// Takes it back.
-    pub(crate) fn take(self) {
+    pub(crate) fn take(&self) {
         self.set(self.own);
     }
 
     /// The runtime was stopped by a key. Where a shell with job control started this program, the program stops too, so that
     /// the shell comes to the front; otherwise nobody could ever wake the runtime up, and it goes on at once.
-    pub(crate) fn stopped(self, group: Group) {
+    pub(crate) fn stopped(&self, group: Group) {
         self.take();
         let shell_above = rustix::process::getsid(None).is_ok_and(|session| session != self.own);
-        if shell_above && let Err(error) = rustix::process::kill_current_process_group(Signal::STOP) {
+        if shell_above && let Err(error) = rustix::process::kill_current_process_group(Signal::STOP)
+        {
             tracing::debug!(%error, "can't stop");
         }
         // Here again: the shell said `fg`, or `bg`.
-        if tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground == self.own) {
+        if tcgetpgrp(&self.input).is_ok_and(|foreground| foreground == self.own) {
             self.give(group);
         } else if let Err(error) = group.signal(Signal::CONT) {
             tracing::debug!(%error, "can't wake the runtime up");
         }
     }
 
-    fn set(self, group: Pid) {
+    fn set(&self, group: Pid) {
         // In the background the call would stop this program, unless it holds the signal back.
         let before = SignalMask::of(Signal::TTOU.as_raw()).block();
-        if let Err(error) = tcsetpgrp(io::stdin(), group) {
+        if let Err(error) = tcsetpgrp(&self.input, group) {
             tracing::debug!(%error, "can't hand the terminal over");
         }
         before.restore();

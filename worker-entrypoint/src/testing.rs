@@ -17,7 +17,10 @@ use crate::{command::Place, environment::Variables};
 /// Where commands of a test run.
 pub(crate) fn place(directory: &Path) -> Place {
     let path = std::env::var_os("PATH").unwrap();
-    Place { directory: directory.to_owned(), environment: Arc::new(Variables::from([("PATH".into(), path)])) }
+    Place {
+        directory: directory.to_owned(),
+        environment: Arc::new(Variables::from([("PATH".into(), path)])),
+    }
 }
 
 /// What a stand-in server was asked.
@@ -45,8 +48,10 @@ impl Server {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (log, answers) = (log.clone(), answers.clone());
-                let service = service_fn(move |request| answer(request, log.clone(), answers.clone()));
-                let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let service =
+                    service_fn(move |request| answer(request, log.clone(), answers.clone()));
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
                 tokio::spawn(connection);
             }
         });
@@ -68,11 +73,25 @@ async fn answer(
     answers: Arc<Mutex<VecDeque<(u16, &'static str)>>>,
 ) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
     let line = format!("{} {}", request.method(), request.uri().path());
-    let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    let authorization = request
+        .headers()
+        .get("authorization")
+        .map(|value| value.to_str().unwrap().to_owned());
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let body = String::from_utf8(body.to_vec()).unwrap();
-    log.lock().unwrap().push(Received { line, authorization, body });
+    log.lock().unwrap().push(Received {
+        line,
+        authorization,
+        body,
+    });
     let mut answers = answers.lock().unwrap();
-    let (status, text) = if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0] };
-    Ok(hyper::Response::builder().status(status).body(Full::from(text)).unwrap())
+    let (status, text) = if answers.len() > 1 {
+        answers.pop_front().unwrap()
+    } else {
+        answers[0]
+    };
+    Ok(hyper::Response::builder()
+        .status(status)
+        .body(Full::from(text))
+        .unwrap())
 }

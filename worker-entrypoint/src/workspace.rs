@@ -67,13 +67,25 @@ impl Workspace {
     /// Opens the directory, creating it where it is missing.
     pub fn open(path: &Path) -> Result<Self, WorkspaceError> {
         let failed = |operation| {
-            move |source| WorkspaceError { operation, path: path.display().to_string(), source }
+            move |source| WorkspaceError {
+                operation,
+                path: path.display().to_string(),
+                source,
+            }
         };
         std::fs::create_dir_all(path).map_err(failed("create"))?;
-        let descriptor = rustix::fs::openat(CWD, path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(io::Error::from)
-            .map_err(failed("open"))?;
-        Ok(Self { descriptor, path: path.to_owned() })
+        let descriptor = rustix::fs::openat(
+            CWD,
+            path,
+            OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(io::Error::from)
+        .map_err(failed("open"))?;
+        Ok(Self {
+            descriptor,
+            path: path.to_owned(),
+        })
     }
 
     /// Where it is.
@@ -106,7 +118,10 @@ impl Workspace {
             let mut content = Vec::new();
             file.take(MAX_READ_BYTES + 1).read_to_end(&mut content)?;
             if content.len() as u64 > MAX_READ_BYTES {
-                return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
+                return Err(io::Error::new(
+                    io::ErrorKind::FileTooLarge,
+                    "it is larger than 16 MiB",
+                ));
             }
             Ok(Some(content))
         };
@@ -123,8 +138,9 @@ impl Workspace {
             };
             let (staging, name) = self.stage(content, mode)?;
             let parent = self.make_parent(path)?;
-            rustix::fs::renameat(&staging, &name, &parent, path.file_name())
-                .or_else(|error| rustix::fs::unlinkat(&staging, &name, AtFlags::empty()).and(Err(error)))?;
+            rustix::fs::renameat(&staging, &name, &parent, path.file_name()).or_else(|error| {
+                rustix::fs::unlinkat(&staging, &name, AtFlags::empty()).and(Err(error))
+            })?;
             Ok(())
         };
         publish().map_err(error("write", path))
@@ -132,7 +148,9 @@ impl Workspace {
 
     /// Makes a symbolic link where there is nothing. Its target is relative, so that it holds where the workspace moves.
     pub fn link(&self, at: &RelPath, to: &RelPath) -> Result<(), WorkspaceError> {
-        let parent = self.make_parent(at).map_err(error("make the directory of", at))?;
+        let parent = self
+            .make_parent(at)
+            .map_err(error("make the directory of", at))?;
         rustix::fs::symlinkat(link_target(at, to), &parent, at.file_name())
             .map_err(io::Error::from)
             .map_err(error("link", at))
@@ -143,13 +161,23 @@ impl Workspace {
         let rename = || -> io::Result<()> {
             let (old, new) = (self.parent(from)?, self.make_parent(to)?);
             let flags = RenameFlags::NOREPLACE;
-            Ok(rustix::fs::renameat_with(&old, from.file_name(), &new, to.file_name(), flags)?)
+            Ok(rustix::fs::renameat_with(
+                &old,
+                from.file_name(),
+                &new,
+                to.file_name(),
+                flags,
+            )?)
         };
         rename().map_err(error("move", from))
     }
 
     /// Moves a file to where conflict copies are kept; gives its new place.
-    pub fn keep_as_conflict(&self, path: &RelPath, now: jiff::Timestamp) -> Result<RelPath, WorkspaceError> {
+    pub fn keep_as_conflict(
+        &self,
+        path: &RelPath,
+        now: jiff::Timestamp,
+    ) -> Result<RelPath, WorkspaceError> {
         for copy in copy_paths(path, Side::Local, now) {
             match self.rename(path, &copy) {
                 Ok(()) => return Ok(copy),
@@ -157,17 +185,21 @@ impl Workspace {
                 Err(error) => return Err(error),
             }
         }
-        Err(error("find a name for a copy of", path)(io::ErrorKind::AlreadyExists.into()))
+        Err(error("find a name for a copy of", path)(
+            io::ErrorKind::AlreadyExists.into(),
+        ))
     }
 
     /// Removes a file or a link. Nothing there is no error.
     pub fn remove_file(&self, path: &RelPath) -> Result<(), WorkspaceError> {
-        self.unlink(path, AtFlags::empty()).map_err(error("remove", path))
+        self.unlink(path, AtFlags::empty())
+            .map_err(error("remove", path))
     }
 
     /// Removes a directory if it is empty. Nothing there is no error.
     pub fn remove_empty_directory(&self, path: &RelPath) -> Result<(), WorkspaceError> {
-        self.unlink(path, AtFlags::REMOVEDIR).map_err(error("remove", path))
+        self.unlink(path, AtFlags::REMOVEDIR)
+            .map_err(error("remove", path))
     }
 
     /// Adds the right to execute for everybody who may read.
@@ -188,8 +220,14 @@ impl Workspace {
     fn stage(&self, content: &[u8], mode: Mode) -> io::Result<(OwnedFd, String)> {
         let staging = self.staging()?;
         let name = format!("step-{:032x}", fastrand::u128(..));
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mut file = File::from(rustix::fs::openat(&staging, &name, flags, Mode::from_raw_mode(0o600))?);
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut file = File::from(rustix::fs::openat(
+            &staging,
+            &name,
+            flags,
+            Mode::from_raw_mode(0o600),
+        )?);
         let written = file
             .write_all(content)
             // The mode of a file that was there may be wider than the mask lets a new one be.
@@ -212,11 +250,20 @@ impl Workspace {
 
     fn open_file(&self, path: &RelPath) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat2(&self.descriptor, path.as_str(), flags, Mode::empty(), BENEATH)?;
+        let file = rustix::fs::openat2(
+            &self.descriptor,
+            path.as_str(),
+            flags,
+            Mode::empty(),
+            BENEATH,
+        )?;
         if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) == FileType::RegularFile {
             Ok(File::from(file))
         } else {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+            Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is no regular file",
+            ))
         }
     }
 
@@ -231,7 +278,11 @@ impl Workspace {
         let mut above = self.descriptor.try_clone()?;
         if let Some(parent) = path.parent() {
             // Copies may hold what only their owner may read.
-            let mode = if parent.components().next() == Some(CONFLICTS_DIRECTORY) { 0o700 } else { 0o755 };
+            let mode = if parent.components().next() == Some(CONFLICTS_DIRECTORY) {
+                0o700
+            } else {
+                0o755
+            };
             for component in parent.components() {
                 make_directory(&above, component, Mode::from_raw_mode(mode))?;
                 above = open_directory(&above, component)?;
@@ -255,9 +306,16 @@ impl Workspace {
 /// What the link `at` must say to lead to `to`.
 #[must_use]
 pub fn link_target(at: &RelPath, to: &RelPath) -> PathBuf {
-    let from: Vec<_> = at.parent().map(|parent| parent.components().map(str::to_owned).collect()).unwrap_or_default();
+    let from: Vec<_> = at
+        .parent()
+        .map(|parent| parent.components().map(str::to_owned).collect())
+        .unwrap_or_default();
     let to: Vec<_> = to.components().collect();
-    let shared = from.iter().zip(&to).take_while(|(left, right)| left == right).count();
+    let shared = from
+        .iter()
+        .zip(&to)
+        .take_while(|(left, right)| left == right)
+        .count();
     // A link to a directory that it lies in still needs a name to say.
     let shared = shared.min(to.len() - 1);
     let up = (shared..from.len()).map(|_| "..");
@@ -286,7 +344,13 @@ fn look_in(directory: &OwnedFd, name: &str) -> io::Result<Option<Entry>> {
 
 fn open_directory(at: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat2(at, path, flags, Mode::empty(), BENEATH)?)
+    Ok(rustix::fs::openat2(
+        at,
+        path,
+        flags,
+        Mode::empty(),
+        BENEATH,
+    )?)
 }
 
 fn make_directory(at: &OwnedFd, name: &str, mode: Mode) -> io::Result<()> {
@@ -297,12 +361,19 @@ fn make_directory(at: &OwnedFd, name: &str, mode: Mode) -> io::Result<()> {
 }
 
 fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 fn error(operation: &'static str, path: &RelPath) -> impl FnOnce(io::Error) -> WorkspaceError {
     let path = path.to_string();
-    move |source| WorkspaceError { operation, path, source }
+    move |source| WorkspaceError {
+        operation,
+        path,
+        source,
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::{
     exit::{Decided, Exit},
     output::{self, Mood},
     progress,
-    resident::ERROR_UNREACHABLE,
+    resident::{ERROR_UNREACHABLE, ERROR_USAGE},
     settings::{GlobalOptions, Settings},
     worker::{self, Worker},
 };
@@ -100,10 +100,10 @@ async fn ask(
             serde_json::from_value(value).context("the resident engine's answer is not understood")
         }
         Err(ControlError::Refused { kind, message }) => {
-            let exit = if kind == ERROR_UNREACHABLE {
-                Exit::Unreachable
-            } else {
-                Exit::Failed
+            let exit = match kind.as_str() {
+                ERROR_UNREACHABLE => Exit::Unreachable,
+                ERROR_USAGE => Exit::Usage,
+                _ => Exit::Failed,
             };
             Err(anyhow::Error::new(Decided(exit)).context(message))
         }

@@ -30,7 +30,12 @@ pub(super) async fn run(global: &GlobalOptions, arguments: WatchArguments) -> an
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Ok(event) => show(global, &event)?,
+                Ok(event) => {
+                    if let Err(error) = show(global, &event) {
+                        tracing::error!("can't show what happens any more; stopping: {error:#}");
+                        break;
+                    }
+                }
                 Err(tokio::sync::broadcast::error::RecvError::Lagged(lost)) => {
                     tracing::warn!(lost, "output is too slow; some passes are not shown");
                 }

@@ -91,6 +91,7 @@ fn displacements_survive_a_reopening_until_they_are_finished() {
         path: RelPath::new("a/b").unwrap(),
         expected: row("a").local.unwrap().fingerprint,
         staged_inode: 9,
+        fate: Fate::Kept,
     };
     Baseline::open(&file, "here")
         .unwrap()

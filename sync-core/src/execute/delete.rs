@@ -6,7 +6,8 @@ use futures_util::StreamExt as _;
 
 use super::{Context, Effect, ExecuteError, Executed, Failure, Outcome, in_parallel};
 use crate::{
-    baseline::{Displacement, RowChange},
+    baseline::{Displacement, Fate, RowChange},
+    local::LocalKind,
     plan::Task,
     reconcile::Decision,
     stage::{self, Removed},
@@ -65,6 +66,7 @@ fn delete_local(context: &Context, tasks: &[Task]) -> Result<Vec<Outcome>, Execu
                     path,
                     expected,
                     staged_inode: 0,
+                    fate: Fate::Superseded,
                 },
             ))
         })
@@ -77,39 +79,38 @@ fn delete_local(context: &Context, tasks: &[Task]) -> Result<Vec<Outcome>, Execu
         .mount
         .baseline()
         .plan_displacements(&displacements)?;
-    let outcomes = planned
-        .into_iter()
-        .map(
-            |(
-                task,
-                Displacement {
-                    staged_name,
-                    path,
-                    expected,
-                    ..
-                },
-            )| {
-                match stage::remove(&context.mount.root, &staged_name, &path, &expected) {
-                    Ok(Removed::Done) => {
-                        context.progress.file_done(&path);
-                        let entry = context.entry(&path, &task.handling, 0);
-                        Ok(Outcome::Done {
-                            change: Box::new(RowChange::Forget(path)),
-                            effect: Effect::DeletedLocal(entry),
-                        })
-                    }
-                    Ok(Removed::Stale) => Ok(Outcome::Stale(path)),
-                    Err(error) => context.outcome(&path, error.into()),
+    let mut settled = Vec::with_capacity(planned.len());
+    let mut outcomes = Vec::with_capacity(planned.len());
+    for (
+        task,
+        Displacement {
+            staged_name,
+            path,
+            expected,
+            ..
+        },
+    ) in planned
+    {
+        let removed = stage::remove(&context.mount.root, &staged_name, &path, &expected);
+        if removed.is_ok() {
+            settled.push(staged_name);
+        }
+        outcomes.push(match removed {
+            Ok(Removed::Done) => {
+                context.progress.file_done(&path);
+                let entry = context.entry(&path, &task.handling, 0);
+                let change = Box::new(RowChange::Forget(path));
+                Outcome::Done {
+                    change,
+                    effect: Effect::DeletedLocal(entry),
                 }
-            },
-        )
-        .collect();
-    let names: Vec<_> = displacements
-        .into_iter()
-        .map(|displacement| displacement.staged_name)
-        .collect();
-    context.mount.baseline().finish_displacements(&names)?;
-    outcomes
+            }
+            Ok(Removed::Stale) => Outcome::Stale(path),
+            Err(error) => context.outcome(&path, error.into())?,
+        });
+    }
+    context.mount.baseline().finish_displacements(&settled)?;
+    Ok(outcomes)
 }
 
 async fn delete_remote(context: Arc<Context>, task: Task) -> Result<Outcome, ExecuteError> {
@@ -133,8 +134,9 @@ async fn remove_object(context: &Context, task: &Task) -> Result<(), Failure> {
     let Some(remote) = &task.observed.remote else {
         return Ok(());
     };
-    // A file that appeared again is newer than the delete.
-    if context.mount.look(&task.observed.path)?.is_some() {
+    // A file that appeared again is newer than the delete; a directory in its place is not.
+    let here = context.mount.look(&task.observed.path)?;
+    if here.is_some_and(|entry| entry.kind != LocalKind::Directory) {
         return Err(Failure::Stale);
     }
     let conditional = context

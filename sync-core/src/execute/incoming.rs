@@ -8,11 +8,11 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::{
-    Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, in_parallel, merge,
-    mode_for, publish,
+    Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, baseline_problem,
+    in_parallel, merge, mode_for, publish,
 };
 use crate::{
-    baseline::{Certainty, LocalVersion, RemoteVersion, Row, RowChange},
+    baseline::{Certainty, Fate, LocalVersion, RemoteVersion, Row, RowChange},
     digest::Digest,
     join::RemoteEntry,
     local::Fingerprint,
@@ -20,7 +20,7 @@ use crate::{
     plan::{Task, hash_file},
     reconcile::Decision,
     report::{Entry, ProblemKind, Side},
-    stage::{DisplacedVersion, Durability, StageWriter, Staged},
+    stage::{Durability, StageWriter, Staged},
     store::{Object, StoreError, StoreErrorKind, again_if_it_breaks_off},
 };
 
@@ -35,6 +35,8 @@ pub(super) enum Prepared {
     Publish(Box<Publication>),
     /// The local side won: its version is to be sent, and the remote one kept as a copy first.
     KeepRemote(Box<Task>, Staged),
+    /// The bucket holds an earlier version of ours: the local one is to be sent.
+    Overtaken(Box<Task>),
     /// Nothing to publish.
     Finished(Outcome),
 }
@@ -45,7 +47,7 @@ pub(super) struct Publication {
     pub(super) staged: Staged,
     /// The local version that the decision was made for.
     pub(super) expected: Option<Fingerprint>,
-    pub(super) displaced: DisplacedVersion,
+    pub(super) fate: Fate,
     /// What the object holds, for the baseline.
     pub(super) remote: RemoteVersion,
     /// The content that both sides are taken to agree on.
@@ -72,11 +74,19 @@ pub(super) async fn run(
         Durability::Batch
     };
     let mut prepared = Vec::with_capacity(batch.len());
+    let mut ended = Ok(());
     {
         let stage = |task| prepare(context.clone(), task, durability);
         let mut results = std::pin::pin!(in_parallel(context.concurrency, batch, stage));
         while let Some(result) = results.next().await {
-            prepared.push(result.map_err(ExecuteError::from).flatten()?);
+            match result.map_err(ExecuteError::from).flatten() {
+                Ok(ready) => prepared.push(ready),
+                // What came before the end of the store is published all the same.
+                Err(error) => {
+                    ended = Err(error);
+                    break;
+                }
+            }
         }
     }
     let blocking = context.clone();
@@ -89,7 +99,7 @@ pub(super) async fn run(
     }
     executed.report.conflicts.extend(published.conflicts);
     context.mount.baseline().apply(&rows)?;
-    Ok(published.uploads)
+    ended.map(|()| published.uploads)
 }
 
 async fn prepare(
@@ -126,7 +136,7 @@ async fn prepare_download(
         &task,
         staged,
         remote.version.clone(),
-        DisplacedVersion::Superseded,
+        Fate::Superseded,
     ))
 }
 
@@ -175,13 +185,23 @@ async fn prepare_conflict(
     if staged.hash().digest == hash.digest {
         return Ok(same());
     }
+    if context
+        .mount
+        .baseline()
+        .sending(&task.observed.path)
+        .map_err(baseline_problem)?
+        == Some(staged.hash().digest)
+    {
+        // What the bucket has is a version that we sent and have no row for: the file has only moved on since.
+        return Ok(Prepared::Overtaken(Box::new(task)));
+    }
     match winner {
         Side::Remote => Ok(publication(
             context,
             &task,
             staged,
             remote.version.clone(),
-            DisplacedVersion::Loser,
+            Fate::Kept,
         )),
         Side::Local => Ok(Prepared::KeepRemote(Box::new(task), staged)),
     }
@@ -192,12 +212,12 @@ fn publication(
     task: &Task,
     staged: Staged,
     remote: RemoteVersion,
-    displaced: DisplacedVersion,
+    fate: Fate,
 ) -> Prepared {
     Prepared::Publish(Box::new(Publication {
         path: task.observed.path.clone(),
         expected: task.observed.local.as_ref().map(|entry| entry.fingerprint),
-        displaced,
+        fate,
         digest: staged.hash().digest,
         entry: context.entry(
             &task.observed.path,
@@ -224,7 +244,9 @@ async fn fetch(
 fn kind_of(failure: &Failure) -> StoreErrorKind {
     match failure {
         Failure::Store(error) => error.kind,
-        Failure::Stale | Failure::Local(_) | Failure::Problem(..) => StoreErrorKind::Other,
+        Failure::Stale | Failure::Changing | Failure::Local(_) | Failure::Problem(..) => {
+            StoreErrorKind::Other
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     incoming::{Kind, Prepared, Publication},
 };
 use crate::{
-    baseline::{Certainty, LocalVersion, RemoteVersion, Row, RowChange},
+    baseline::{Certainty, Fate, LocalVersion, RemoteVersion, Row, RowChange},
     digest::ContentHasher,
     local::{Fingerprint, LocalKind},
     merge::{self, Outcome as MergeOutcome},
@@ -18,7 +18,7 @@ use crate::{
     plan::Task,
     report::ProblemKind,
     root::LocalError,
-    stage::{DisplacedVersion, Durability, StageWriter},
+    stage::{Durability, StageWriter},
     store::read_whole,
 };
 
@@ -116,7 +116,7 @@ fn merge_and_stage(
     Ok(Prepared::Publish(Box::new(Publication {
         path: path.clone(),
         expected: local.map(|(_, fingerprint)| fingerprint),
-        displaced: DisplacedVersion::Superseded,
+        fate: Fate::Superseded,
         digest: staged.hash().digest,
         entry: context.entry(path, &task.handling, staged.hash().size_bytes),
         staged,

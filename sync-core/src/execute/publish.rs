@@ -10,7 +10,7 @@ use crate::{
     plan::{Direction, Task},
     reconcile::Decision,
     report::{ConflictEntry, Side},
-    stage::{Durability, Published, Staged},
+    stage::{Durability, Published, Staged, Surprise},
 };
 
 /// What publishing a batch came to.
@@ -19,6 +19,8 @@ pub(super) struct PublishedBatch {
     pub(super) outcomes: Vec<Outcome>,
     pub(super) uploads: Vec<Task>,
     pub(super) conflicts: Vec<ConflictEntry>,
+    /// Names in the staging directory that hold nothing any more. Others wait for the recovery of the next start.
+    settled: Vec<String>,
 }
 
 pub(super) fn publish_all(
@@ -34,12 +36,12 @@ pub(super) fn publish_all(
     let displacements: Vec<_> = prepared
         .iter()
         .filter_map(|prepared| match prepared {
-            Prepared::Publish(publication) => Some(
-                publication
-                    .staged
-                    .displacement(&publication.path, publication.expected?),
-            ),
-            Prepared::KeepRemote(..) | Prepared::Finished(_) => None,
+            Prepared::Publish(publication) => Some(publication.staged.displacement(
+                &publication.path,
+                publication.expected?,
+                publication.fate,
+            )),
+            Prepared::KeepRemote(..) | Prepared::Overtaken(_) | Prepared::Finished(_) => None,
         })
         .collect();
     if !displacements.is_empty() {
@@ -52,6 +54,10 @@ pub(super) fn publish_all(
     for prepared in prepared {
         match prepared {
             Prepared::Finished(outcome) => batch.outcomes.push(outcome),
+            Prepared::Overtaken(mut task) => {
+                task.decision = Decision::Upload;
+                batch.uploads.push(*task);
+            }
             Prepared::Publish(publication) => {
                 let outcome = publish(context, *publication, &mut batch)?;
                 batch.outcomes.push(outcome);
@@ -59,12 +65,11 @@ pub(super) fn publish_all(
             Prepared::KeepRemote(task, staged) => keep_remote(context, *task, staged, &mut batch)?,
         }
     }
-    let names: Vec<_> = displacements
-        .into_iter()
-        .map(|displacement| displacement.staged_name)
-        .collect();
-    if !names.is_empty() {
-        context.mount.baseline().finish_displacements(&names)?;
+    if !displacements.is_empty() {
+        context
+            .mount
+            .baseline()
+            .finish_displacements(&batch.settled)?;
     }
     Ok(batch)
 }
@@ -78,16 +83,25 @@ fn publish(
         path,
         staged,
         expected,
-        displaced,
+        fate,
         remote,
         digest,
         entry,
         kind,
     } = publication;
+    // A merge was made from the version it expected and from no other.
+    let surprise = match kind {
+        Kind::Merge => Surprise::PutBack,
+        Kind::Download => Surprise::Copy,
+    };
+    let staged_name = staged.name().to_owned();
     let published = match expected {
         None => staged.create_at(&path),
-        Some(expected) => staged.replace(&path, &expected, displaced),
+        Some(expected) => staged.replace(&path, &expected, fate, surprise),
     };
+    if published.is_ok() {
+        batch.settled.push(staged_name);
+    }
     let (fingerprint, copy) = match published {
         Ok(Published::Done(fingerprint)) => (fingerprint, None),
         Ok(Published::Displaced { fingerprint, copy }) => (fingerprint, Some(copy)),
@@ -106,12 +120,7 @@ fn publish(
         digest,
     };
     let effect = match (kind, copy) {
-        (Kind::Merge, copy) => {
-            if let Some(copy) = copy {
-                push_copy(context, copy, batch);
-            }
-            Effect::Merged(entry)
-        }
+        (Kind::Merge, _) => Effect::Merged(entry),
         (Kind::Download, None) => Effect::Downloaded(entry),
         (Kind::Download, Some(copy)) => {
             let conflict = conflict_entry(context, &path, Side::Remote, &copy);
@@ -133,8 +142,27 @@ fn keep_remote(
     batch: &mut PublishedBatch,
 ) -> Result<(), ExecuteError> {
     let path = task.observed.path.clone();
+    let digest = staged.hash().digest;
     match staged.keep_as_copy(&path, Side::Remote) {
         Ok(copy) => {
+            // The remote version is dealt with: should the upload fail, it is not to be copied again at every try.
+            let remote = task
+                .observed
+                .remote
+                .as_ref()
+                .map(|entry| entry.version.clone());
+            let row = Row {
+                path: path.clone(),
+                local: None,
+                remote,
+                digest,
+            };
+            let change = Box::new(RowChange::Record(row.clone()));
+            batch.outcomes.push(Outcome::Done {
+                change,
+                effect: Effect::Recorded,
+            });
+            task.observed.baseline = Some(row);
             batch
                 .conflicts
                 .push(conflict_entry(context, &path, Side::Local, &copy));

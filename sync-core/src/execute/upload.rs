@@ -3,12 +3,19 @@
 //! RACE: on a store without conditional writes (found by the probe) a HEAD is compared before the write; a version that
 //! another writer puts between the two is overwritten, and was that writer's alone to keep.
 
-use std::{io::Read as _, sync::Arc, time::SystemTime};
+use std::{
+    io::Read as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use super::{Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, in_parallel};
+use super::{
+    Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, baseline_problem,
+    in_parallel,
+};
 use crate::{
     baseline::{Certainty, LocalVersion, RemoteVersion, Row, RowChange},
     digest::{ContentHash, ContentHasher},
@@ -24,6 +31,9 @@ use crate::{
 
 /// Files up to this size are read once, hashed and sent from memory; larger ones are read twice.
 const IN_MEMORY_BYTES: u64 = 1024 * 1024;
+/// How often a file is tried that changes while it is read, and the wait in between.
+const SEND_ATTEMPTS: usize = 3;
+const QUIET: Duration = Duration::from_millis(50);
 /// Rows written to the baseline at once.
 const ROWS_AT_ONCE: usize = 128;
 
@@ -71,22 +81,35 @@ async fn upload(context: Arc<Context>, task: Task) -> Result<Outcome, ExecuteErr
     }
 }
 
+/// Sends one file. A file that changes while it is read or sent is read again a few times without asking the store, and
+/// else comes back when it is quiet.
 async fn send(context: &Context, task: Task) -> Result<(Row, Effect), Failure> {
-    let content = read(context, &task.observed.path).await?;
+    for _ in 1..SEND_ATTEMPTS {
+        match send_once(context, &task).await {
+            Err(Failure::Changing) => tokio::time::sleep(QUIET).await,
+            other => return other,
+        }
+    }
+    send_once(context, &task).await
+}
+
+async fn send_once(context: &Context, task: &Task) -> Result<(Row, Effect), Failure> {
+    let path = &task.observed.path;
+    let content = read(context, path).await?;
     let local = LocalVersion {
         fingerprint: content.fingerprint,
         certainty: content.certainty,
     };
     let size_bytes = content.hash.size_bytes;
     let digest = content.hash.digest;
-    if let Some(remote) = already_there(&task, &content) {
-        let row = Row {
-            path: task.observed.path,
-            local: Some(local),
-            remote: Some(remote),
-            digest,
-        };
-        return Ok((row, Effect::Recorded));
+    let row = |remote| Row {
+        path: path.clone(),
+        local: Some(local),
+        remote: Some(remote),
+        digest,
+    };
+    if let Some(remote) = already_there(task, &content) {
+        return Ok((row(remote), Effect::Recorded));
     }
     let mode = match &task.observed.remote {
         Some(remote) => PutMode::Update(remote.version.etag.clone()),
@@ -94,10 +117,15 @@ async fn send(context: &Context, task: Task) -> Result<(Row, Effect), Failure> {
     };
     let key = match &task.observed.remote {
         Some(remote) => remote.key.clone(),
-        None => context.mount.prefix.key(&task.observed.path),
+        None => context.mount.prefix.key(path),
     };
     let metadata = attributes::metadata(&content.fingerprint, &digest);
-    let etag = put(
+    context
+        .mount
+        .baseline()
+        .note_sending(path, &digest)
+        .map_err(baseline_problem)?;
+    let etag = match put(
         context,
         &key,
         content.body,
@@ -107,17 +135,15 @@ async fn send(context: &Context, task: Task) -> Result<(Row, Effect), Failure> {
             metadata,
         },
     )
-    .await?;
+    .await
+    {
+        Err(error) if error.kind == StoreErrorKind::Rejected => return Err(Failure::Changing),
+        other => other?,
+    };
     context.progress.bytes(size_bytes);
-    let entry = context.entry(&task.observed.path, &task.handling, size_bytes);
-    let remote = RemoteVersion { etag, size_bytes };
+    let entry = context.entry(path, &task.handling, size_bytes);
     Ok((
-        Row {
-            path: task.observed.path,
-            local: Some(local),
-            remote: Some(remote),
-            digest,
-        },
+        row(RemoteVersion { etag, size_bytes }),
         Effect::Uploaded(entry),
     ))
 }
@@ -221,7 +247,7 @@ fn read_blocking(mount: &OpenMount, path: &RelPath) -> Result<Content, Failure> 
     let after = Fingerprint::of(&file.metadata().map_err(failed)?);
     // Written to while it was read: what was read may be half of each version.
     if after != fingerprint || hash.size_bytes != fingerprint.size_bytes {
-        return Err(Failure::Stale);
+        return Err(Failure::Changing);
     }
     Ok(Content {
         body,

@@ -7,7 +7,7 @@ use std::fmt;
 use globset::{GlobSet, GlobSetBuilder};
 
 use super::glob::{Glob, GlobError};
-use crate::{path::RelPath, report::Side};
+use crate::{conflict, path::RelPath, report::Side};
 
 /// Patterns of what belongs to the engine itself, on either side.
 const ENGINE_PATHS: [&str; 4] = [".hiclaw-sync", ".hiclaw-sync/**", ".hiclaw", ".hiclaw/**"];
@@ -162,6 +162,12 @@ pub struct Rules {
     set: GlobSet,
     /// The last of `all`.
     unknown: Rule,
+    /// For conflict copies of what is pushed, deletes and all.
+    copies: Rule,
+    /// For those of what is pushed, but whose deletes are not.
+    kept_copies: Rule,
+    /// For those of what is never pushed.
+    local_copies: Rule,
 }
 
 #[derive(Clone)]
@@ -213,12 +219,36 @@ impl Rules {
             patterns,
             set,
             unknown,
+            copies: Rule::new(globs(&[CONFLICT_COPIES])?, SyncMode::Both),
+            kept_copies: Rule {
+                deletes: Deletes::Pull,
+                ..Rule::new(globs(&[CONFLICT_COPIES])?, SyncMode::Both)
+            },
+            local_copies: Rule::new(globs(&[CONFLICT_COPIES])?, SyncMode::None),
         })
     }
 
     /// The rule for `path`: the first one with a pattern that matches.
     #[must_use]
     pub fn rule_for(&self, path: &RelPath) -> &Rule {
+        match conflict::origin(path) {
+            Some(origin) => self.rule_for_copy_of(&origin),
+            None => self.rule_by_pattern(path),
+        }
+    }
+
+    /// A copy travels as far as the file that it is a copy of: what is never pushed may hold a token, and what others
+    /// own is not to reach them as a copy.
+    fn rule_for_copy_of(&self, origin: &RelPath) -> &Rule {
+        let origin = self.rule_by_pattern(origin);
+        match (origin.sync.pushes(), origin.deletes.pushes()) {
+            (true, true) => &self.copies,
+            (true, false) => &self.kept_copies,
+            (false, _) => &self.local_copies,
+        }
+    }
+
+    fn rule_by_pattern(&self, path: &RelPath) -> &Rule {
         let first = self.set.matches(path.as_str()).into_iter().min();
         let rule = first
             .and_then(|at| self.patterns.get(at))

@@ -1,6 +1,6 @@
 //! The planner: takes what is observed of each path, decides, and holds what the brakes hold.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Extent, Handling, MountPlan, PlanError, PlanScope, RemoteSource, Task,
@@ -13,6 +13,7 @@ use crate::{
     baseline::RowChange,
     guard::{self, DeleteCounts},
     join::{Observed, RemoteEntry, join},
+    local::Fingerprint,
     mount::OpenMount,
     path::RelPath,
     reconcile::{Change, Decision, reconcile},
@@ -34,8 +35,8 @@ pub(super) struct Planner<'a> {
     scope: &'a PlanScope,
     remote_view: RemoteView,
     pub(super) plan: MountPlan,
-    /// Inodes of files that are new here: a baseline row with such an inode was renamed, not deleted.
-    created_inodes: HashSet<u64>,
+    /// Files that are new here, by inode: a baseline row of such a file was renamed, not deleted.
+    created: HashMap<u64, Fingerprint>,
     local_files: u64,
     remote_objects: u64,
     scan_is_complete: bool,
@@ -55,7 +56,7 @@ impl<'a> Planner<'a> {
             scope,
             remote_view,
             plan: MountPlan::default(),
-            created_inodes: HashSet::new(),
+            created: HashMap::new(),
             local_files: 0,
             remote_objects: 0,
             scan_is_complete: true,
@@ -181,7 +182,8 @@ impl<'a> Planner<'a> {
         if local == Change::Created
             && let Some(entry) = &observed.local
         {
-            self.created_inodes.insert(entry.fingerprint.inode);
+            self.created
+                .insert(entry.fingerprint.inode, entry.fingerprint);
         }
         if local == Change::Modified && (is_racy(&observed) || is_new(remote)) {
             match was_only_touched(self.mount, &observed) {
@@ -228,9 +230,14 @@ impl<'a> Planner<'a> {
     /// Applies the rules that protect against mass deletion.
     pub(super) fn finish(mut self) -> Result<MountPlan, PlanError> {
         if !self.scan_is_complete {
+            // Files that were not seen look deleted: nothing is concluded from that.
             self.plan
                 .tasks
                 .retain(|task| task.decision != Decision::DeleteRemote);
+            self.plan.row_changes.retain(|change| match change {
+                RowChange::Record(row) => row.local.is_some(),
+                RowChange::Forget(_) => false,
+            });
         }
         for (side, decision) in [
             (Side::Local, Decision::DeleteLocal),
@@ -249,22 +256,41 @@ impl<'a> Planner<'a> {
             .filter(|task| task.decision == decision);
         let deletes = deletes.filter(|task| !self.was_renamed(task)).count() as u64;
         if deletes == 0 {
+            self.mount.note_deletes(side, &self.scope.extent, 0);
             return Ok(());
         }
         let known = self.mount.baseline().known()?;
-        let remaining = match (&self.scope.extent, side) {
-            (Extent::Paths(_), _) => known.saturating_sub(deletes),
-            (Extent::Whole, Side::Local) => self.remote_objects,
-            (Extent::Whole, Side::Remote) => self.local_files,
-        };
-        let counts = DeleteCounts {
-            side,
-            deletes,
-            known,
-            remaining,
-            approval: self.scope.approval,
+        let counts = match (&self.scope.extent, side) {
+            // Parts come one after the other: what the earlier ones deleted counts too.
+            (Extent::Paths(_), _) => {
+                let earlier = self.mount.deletes_since_whole_pass(side);
+                let known = known + earlier;
+                let deletes = deletes + earlier;
+                DeleteCounts {
+                    side,
+                    deletes,
+                    known,
+                    remaining: known.saturating_sub(deletes),
+                    approval: self.scope.approval,
+                }
+            }
+            (Extent::Whole, Side::Local) => DeleteCounts {
+                side,
+                deletes,
+                known,
+                remaining: self.remote_objects,
+                approval: self.scope.approval,
+            },
+            (Extent::Whole, Side::Remote) => DeleteCounts {
+                side,
+                deletes,
+                known,
+                remaining: self.local_files,
+                approval: self.scope.approval,
+            },
         };
         let Some(brake) = guard::brake(counts) else {
+            self.mount.note_deletes(side, &self.scope.extent, deletes);
             return Ok(());
         };
         let reason = brake.to_string();
@@ -284,8 +310,17 @@ impl<'a> Planner<'a> {
     }
 
     fn was_renamed(&self, task: &Task) -> bool {
-        let row = task.observed.baseline.as_ref();
-        row.and_then(|row| row.local)
-            .is_some_and(|local| self.created_inodes.contains(&local.fingerprint.inode))
+        let before = task
+            .observed
+            .baseline
+            .as_ref()
+            .and_then(|row| row.local)
+            .map(|local| local.fingerprint);
+        // Inode numbers are used again at once: only the same size and time make it the same file.
+        before.is_some_and(|before| {
+            self.created
+                .get(&before.inode)
+                .is_some_and(|created| created.is_same_but_renamed(&before))
+        })
     }
 }

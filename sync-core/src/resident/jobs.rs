@@ -10,7 +10,7 @@ use crate::{
     path::RelPath,
     progress::{Progress, Silent},
     report::Report,
-    session::{Dirty, PassError, PassRequest, Session, SessionError},
+    session::{Direction, Dirty, PassError, PassRequest, Session, SessionError},
 };
 
 /// Where an answer goes.
@@ -41,10 +41,18 @@ pub(super) enum What {
 }
 
 impl What {
-    /// True for a pass over everything, which makes the next scheduled one unnecessary for a while.
-    pub(super) fn is_whole_pass(&self) -> bool {
+    /// True for a pass over everything.
+    pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::Pass(request) => request.mounts.is_empty() && request.paths.is_empty(),
+            Self::Plan | Self::Push(_) => false,
+        }
+    }
+
+    /// True for a pass over everything both ways, which makes the next scheduled one unnecessary for a while.
+    pub(super) fn replaces_the_scheduled(&self) -> bool {
+        match self {
+            Self::Pass(request) => self.is_whole() && request.direction == Direction::Sync,
             Self::Plan | Self::Push(_) => false,
         }
     }

@@ -64,7 +64,9 @@ impl State {
                 self.totals.passes += 1;
                 if result.is_ok() {
                     self.forget_problems(&request.paths, &request.mounts);
-                    self.held.clear();
+                    if what.is_whole() {
+                        self.held.clear();
+                    }
                     if request.direction != Direction::Push {
                         self.last_pull = Some(now);
                     }
@@ -119,8 +121,13 @@ impl State {
     pub(super) fn describe(&self, status: &mut Status) {
         status.resident = true;
         status.pending = self.pending;
-        status.last_pull = self.last_pull.map(|time| time.to_string());
-        status.last_push = self.last_push.map(|time| time.to_string());
+        // Until the first pass, what the engine before this one remembered.
+        if let Some(time) = self.last_pull {
+            status.last_pull = Some(time.to_string());
+        }
+        if let Some(time) = self.last_push {
+            status.last_push = Some(time.to_string());
+        }
         status.problems = self.problems.values().cloned().collect();
         status.held.clone_from(&self.held);
         status.watch = self.watch_mode();

@@ -24,6 +24,8 @@ use crate::{
 /// First and longest wait after the store failed.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
+/// Requests that may wait in the task; more wait in the channel.
+const REQUESTS_WAITING: usize = 64;
 /// How long a path waits that failed while others went well.
 const PATH_RETRY: Duration = Duration::from_secs(15);
 
@@ -37,9 +39,19 @@ pub(super) struct Engine {
     /// Requests that wait for the job under way.
     waiting: VecDeque<Command>,
     running: Option<AbortOnDropHandle<Finished>>,
+    last: LastJob,
     backoff: Backoff,
     /// While the store fails: when dirty paths are tried again.
     retry_at: Option<Instant>,
+}
+
+/// What the last job was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastJob {
+    /// Somebody's request.
+    Request,
+    /// Anything else.
+    Other,
 }
 
 /// Whether the engine goes on.
@@ -63,6 +75,7 @@ impl Engine {
             events,
             waiting: VecDeque::new(),
             running: None,
+            last: LastJob::Other,
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
             retry_at: None,
         }
@@ -83,8 +96,8 @@ impl Engine {
                         return;
                     }
                 }
-                command = inbox.recv() => match command {
-                    Some(command) => self.waiting.push_back(command),
+                command = inbox.recv(), if self.waiting.len() < REQUESTS_WAITING => match command {
+                    Some(command) => self.queue(command),
                     // Every handle is gone: nobody could stop it any more.
                     None => return,
                 },
@@ -101,13 +114,45 @@ impl Engine {
         }
     }
 
+    /// A stop goes before everything else, the job under way included: what that one has published or sent is found
+    /// equal by the next look, and the time for the last push is short.
+    fn queue(&mut self, command: Command) {
+        match command {
+            Command::Stop(_) => {
+                self.running = None;
+                self.waiting.push_front(command);
+            }
+            Command::Pass(..) | Command::Plan(..) | Command::Flush(_) => {
+                self.waiting.push_back(command)
+            }
+        }
+    }
+
     /// Starts the next job, if none runs and there is something to do.
     fn start_next(&mut self) {
         if self.running.is_some() {
             return;
         }
         let now = Instant::now();
-        let job = if let Some(command) = self.waiting.pop_front() {
+        let push_is_due = self.retry_at.is_none_or(|retry| retry <= now)
+            && self
+                .debouncer
+                .next_deadline()
+                .is_some_and(|deadline| deadline <= now);
+        // In turns, so that whoever asks again and again doesn't keep edits from being sent. A stop sends them itself.
+        let stopping = matches!(self.waiting.front(), Some(Command::Stop(_)));
+        let push_first = push_is_due && self.last == LastJob::Request && !stopping;
+        let request = if push_first {
+            None
+        } else {
+            self.waiting.pop_front()
+        };
+        self.last = if request.is_some() {
+            LastJob::Request
+        } else {
+            LastJob::Other
+        };
+        let job = if let Some(command) = request {
             match command {
                 Command::Pass(request, reply) => Job::Pass(Trigger::Request, request, Some(reply)),
                 Command::Plan(request, reply) => Job::Plan(request, reply),
@@ -116,11 +161,7 @@ impl Engine {
             }
         } else if self.retry_at.is_some_and(|retry| now < retry) {
             return;
-        } else if self
-            .debouncer
-            .next_deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
+        } else if push_is_due {
             Job::Push(Trigger::Change, self.debouncer.due(now), None)
         } else if now >= self.next_pass {
             Job::Pass(
@@ -199,8 +240,11 @@ impl Engine {
             let until = now + if failed { FIRST_RETRY } else { PATH_RETRY };
             self.debouncer.defer(dirty, now, until);
         }
-        if what.is_whole_pass() {
-            self.next_pass = now + jittered(self.settings.pull_interval);
+        if what.replaces_the_scheduled() {
+            // One that failed is tried again when the store is, not when the next one would be due.
+            self.next_pass = self
+                .retry_at
+                .unwrap_or_else(|| now + jittered(self.settings.pull_interval));
         }
         self.shared.state().conclude(&what, &result);
         self.announce(trigger, &result);

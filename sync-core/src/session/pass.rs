@@ -1,17 +1,21 @@
 //! How a pass goes over the mounts.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{PassRequest, Session, SessionError};
 use crate::{
+    baseline::RemoteVersion,
     execute::{self, Context, Executed},
     guard::Approval,
     join::{Observed, RemoteEntry},
     mount::OpenMount,
-    path::RelPath,
+    path::{ObjectKey, RelPath},
     plan::{self, Direction, Extent, ListingFault, MountPlan, PlanError, PlanScope, RemoteSource},
     progress::Progress,
     report::{Problem, ProblemKind, Report},
@@ -207,15 +211,13 @@ impl Session {
 
     async fn observe(&self, mount: &OpenMount, path: &RelPath) -> Result<Observed, SessionError> {
         let baseline = mount.baseline().row(path)?;
-        let key = mount.prefix.key(path);
-        let remote = self.store.head(&key).await?.map(|info| {
-            let object = ListedObject {
-                key: key.as_str().to_owned(),
-                etag: info.etag,
-                size_bytes: info.size_bytes,
-            };
-            RemoteEntry::new(path.clone(), key, object)
-        });
+        let mut remote = self.remote_at(path, mount.prefix.key(path)).await?;
+        // A file that is still stored under its older key is no deleted file.
+        if remote.is_none()
+            && let Some(legacy) = &mount.rules.rule_for(path).legacy_key
+        {
+            remote = self.remote_at(path, mount.prefix.key(legacy)).await?;
+        }
         let local = mount.look(path).map_err(crate::mount::MountError::from)?;
         Ok(Observed {
             path: path.clone(),
@@ -223,6 +225,24 @@ impl Session {
             local,
             remote,
         })
+    }
+
+    async fn remote_at(
+        &self,
+        path: &RelPath,
+        key: ObjectKey,
+    ) -> Result<Option<RemoteEntry>, StoreError> {
+        Ok(self.store.head(&key).await?.map(|info| {
+            let version = RemoteVersion {
+                etag: info.etag,
+                size_bytes: info.size_bytes,
+            };
+            RemoteEntry {
+                path: path.clone(),
+                key,
+                version,
+            }
+        }))
     }
 
     async fn plan_mount(
@@ -361,15 +381,12 @@ fn scope(mount: &OpenMount, request: &PassRequest) -> PlanScope {
 }
 
 /// Drops paths that lie below others.
-fn extent(mut paths: Vec<RelPath>) -> Extent {
-    paths.sort_unstable();
-    let mut disjoint: Vec<RelPath> = Vec::with_capacity(paths.len());
-    for path in paths {
-        if !disjoint.iter().rev().any(|above| path.is_under(above)) {
-            disjoint.push(path);
-        }
-    }
-    Extent::Paths(disjoint)
+fn extent(paths: Vec<RelPath>) -> Extent {
+    let all: BTreeSet<RelPath> = paths.into_iter().collect();
+    let covered = |path: &RelPath| {
+        std::iter::successors(path.parent(), RelPath::parent).any(|above| all.contains(&above))
+    };
+    Extent::Paths(all.iter().filter(|path| !covered(path)).cloned().collect())
 }
 
 fn store_problem(mount: &OpenMount, path: &str, error: &StoreError) -> Problem {

@@ -3,6 +3,7 @@
 use super::Session;
 use crate::{
     conflict::CONFLICTS_DIRECTORY,
+    layout::Rules,
     path::RelPath,
     scan::{ScanItem, scan},
     status::{ConflictCopy, MountStatus, Status},
@@ -46,9 +47,13 @@ impl Session {
         let Ok(directory) = RelPath::new(CONFLICTS_DIRECTORY) else {
             return Vec::new();
         };
+        // Copies of what is never pushed are listed too: rules that exclude nothing but the engine's own.
+        let Ok(rules) = Rules::new(Vec::new()) else {
+            return Vec::new();
+        };
         let mut copies = Vec::new();
         for mount in &self.mounts {
-            for item in scan(mount.root.path(), Some(&directory), &mount.rules) {
+            for item in scan(mount.root.path(), Some(&directory), &rules) {
                 if let ScanItem::Entry(entry) = item {
                     copies.push(ConflictCopy {
                         mount: mount.name.clone(),

@@ -75,7 +75,7 @@ fn replacing_the_expected_version_leaves_nothing_behind() {
     let expected = fixture.write("f", "old");
     let published = fixture
         .staged("new")
-        .replace(&path("f"), &expected, DisplacedVersion::Superseded)
+        .replace(&path("f"), &expected, Fate::Superseded, Surprise::Copy)
         .unwrap();
     assert!(matches!(published, Published::Done(_)));
     assert_eq!(fixture.read("f"), "new");
@@ -90,42 +90,60 @@ fn replacing_a_version_nobody_planned_for_is_stale() {
     assert_eq!(
         fixture
             .staged("new")
-            .replace(&path("f"), &expected, DisplacedVersion::Superseded)
+            .replace(&path("f"), &expected, Fate::Superseded, Surprise::Copy)
             .unwrap(),
         Published::Stale
     );
     assert_eq!(fixture.read("f"), "edited meanwhile");
 }
 
+/// Exchanges behind the back of `replace`'s look: what a write between look and exchange amounts to.
+fn replace_with_a_write_in_between(fixture: &Fixture, surprise: Surprise) -> Published {
+    let expected = fixture.write("f", "old");
+    let staged = fixture.staged("new");
+    // The same size and mtime, so that the look passes; another inode, so that the exchange finds it out.
+    let slipped = fixture.dir.path().join("slipped");
+    std::fs::write(&slipped, "in!").unwrap();
+    let found = std::fs::File::open(fixture.dir.path().join("f"))
+        .unwrap()
+        .metadata()
+        .unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(&slipped)
+        .unwrap()
+        .set_modified(found.modified().unwrap())
+        .unwrap();
+    staged
+        .replace_after(&path("f"), &expected, Fate::Superseded, surprise, || {
+            std::fs::rename(&slipped, fixture.dir.path().join("f")).unwrap()
+        })
+        .unwrap()
+}
+
 #[test]
 fn a_version_that_slips_in_before_the_exchange_becomes_a_conflict_copy() {
     let fixture = fixture();
-    let expected = fixture.write("f", "old");
-    let staged = fixture.staged("new");
-    // What replace() does after its look, with a write in between.
-    let name = staged.slot.name.clone();
-    fixture.write("f", "slipped in");
-    let parent = fixture.root.open_parent(&path("f")).unwrap();
-    root::rename(
-        fixture.root.staging(),
-        &name,
-        &parent,
-        "f",
-        RenameFlags::EXCHANGE,
-    )
-    .unwrap();
-    let copy = settle_displaced(
-        &fixture.root,
-        &name,
-        &path("f"),
-        &expected,
-        DisplacedVersion::Superseded,
-    )
-    .unwrap()
-    .unwrap();
+    let Published::Displaced { copy, .. } =
+        replace_with_a_write_in_between(&fixture, Surprise::Copy)
+    else {
+        panic!("nothing was displaced")
+    };
     assert_eq!(fixture.read("f"), "new");
-    assert_eq!(fixture.read(copy.as_str()), "slipped in");
+    assert_eq!(fixture.read(copy.as_str()), "in!");
     assert!(copy.as_str().starts_with(".sync-conflicts/f."));
+}
+
+#[test]
+fn a_version_that_slips_in_under_a_merge_goes_back_to_its_place() {
+    let fixture = fixture();
+    assert_eq!(
+        replace_with_a_write_in_between(&fixture, Surprise::PutBack),
+        Published::Stale
+    );
+    assert_eq!(fixture.read("f"), "in!");
+    assert!(fixture.staging_is_empty());
+    assert!(!fixture.dir.path().join(".sync-conflicts").exists());
 }
 
 #[test]
@@ -160,20 +178,31 @@ fn recovery_keeps_an_unexpected_displaced_version_and_sweeps_the_rest() {
     std::fs::write(tmp.join("ours"), "never published").unwrap();
     std::fs::write(tmp.join("rest"), "half a download").unwrap();
     let ours = Fingerprint::of(&std::fs::metadata(tmp.join("ours")).unwrap()).inode;
+    std::fs::write(tmp.join("loser"), "lost a conflict").unwrap();
+    let loser = Displacement {
+        staged_name: "loser".to_owned(),
+        path: path("g"),
+        expected: Fingerprint::of(&std::fs::metadata(tmp.join("loser")).unwrap()),
+        staged_inode: 3,
+        fate: Fate::Kept,
+    };
     let displacement = |name: &str, staged_inode| Displacement {
         staged_name: name.to_owned(),
         path: path("f"),
         expected,
         staged_inode,
+        fate: Fate::Superseded,
     };
     let planned = [
         displacement("unknown", 1),
         displacement("expected", 2),
         displacement("ours", ours),
+        loser,
     ];
     fixture.baseline.plan_displacements(&planned).unwrap();
     let copies = recover(&fixture.root, &mut fixture.baseline).unwrap();
-    assert_eq!(copies.len(), 1);
+    assert_eq!(copies.len(), 2);
+    assert_eq!(fixture.read(copies[1].as_str()), "lost a conflict");
     assert_eq!(fixture.read(copies[0].as_str()), "somebody's edit");
     assert!(fixture.staging_is_empty());
     assert!(

@@ -68,7 +68,8 @@ async fn ask(
         }
     };
     let conditional_delete = match store.delete(present, Some(&wrong)).await {
-        Err(error) if error.kind.is_fatal() => return Err(error),
+        // A moment's trouble is not to be remembered for good.
+        Err(error) if error.kind.is_transient() || error.kind.is_fatal() => return Err(error),
         // Refused, and for the right reason: the object is still there.
         Err(error)
             if error.kind == StoreErrorKind::Precondition

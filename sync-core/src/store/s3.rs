@@ -34,6 +34,7 @@ const MULTIPART_THRESHOLD_BYTES: u64 = 64 * 1024 * 1024;
 /// One bucket of an S3-compatible store.
 pub struct S3Store {
     client: Client,
+    uploads: Client,
     bucket: String,
     identity: String,
     counters: Arc<Counters>,
@@ -55,10 +56,11 @@ fn count(counter: &AtomicU64) {
 impl S3Store {
     /// Makes a client; sends nothing yet. Reads the standard AWS variables and profiles where `config` has no keys.
     pub async fn connect(config: &S3Config) -> Result<Self, StoreError> {
-        let client = config::client(config).await?;
+        let config::Clients { requests, uploads } = config::clients(config).await?;
         let endpoint = config.endpoint.as_deref().unwrap_or("aws");
         Ok(Self {
-            client,
+            client: requests,
+            uploads,
             bucket: config.bucket.clone(),
             identity: format!("{}/{}", endpoint.trim_end_matches('/'), config.bucket),
             counters: Arc::default(),
@@ -199,7 +201,7 @@ impl S3Store {
         let (stream, _open_file) = byte_stream(key, body).await?;
         let (if_match, if_none_match) = preconditions(&options.mode);
         let output = self
-            .client
+            .uploads
             .put_object()
             .bucket(&self.bucket)
             .key(key.as_str())

@@ -1,6 +1,6 @@
 //! The mount of the model: its rules, and the paths that histories use.
 
-use std::path::Path;
+use std::{path::Path, sync::LazyLock};
 
 use sync_core::{
     layout::{Deletes, Glob, Mount, Rule, Rules, SyncMode},
@@ -49,7 +49,10 @@ fn with_deletes(pattern: &str, sync: SyncMode, deletes: Deletes) -> Rule {
     }
 }
 
-pub(crate) fn rules() -> Rules {
+/// Made once: compiling patterns takes longer than a pass.
+static RULES: LazyLock<Rules> = LazyLock::new(rules);
+
+fn rules() -> Rules {
     let prefer_remote = Rule {
         prefer: Side::Remote,
         ..rule("remote/**", SyncMode::Both)
@@ -73,11 +76,11 @@ pub(crate) fn mount(local: &Path) -> Mount {
         name: "workspace".to_owned(),
         prefix: Prefix::new(PREFIX.trim_end_matches('/')).unwrap(),
         local: local.to_owned(),
-        rules: rules(),
+        rules: RULES.clone(),
     }
 }
 
 /// The rule that holds for a path of the mount.
-pub(crate) fn rule_for(path: &str) -> Rule {
-    rules().rule_for(&RelPath::new(path).unwrap()).clone()
+pub(crate) fn rule_for(path: &str) -> &'static Rule {
+    RULES.rule_for(&RelPath::new(path).unwrap())
 }

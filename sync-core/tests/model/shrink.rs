@@ -17,7 +17,9 @@ pub(crate) fn shrink(mut history: History, mut failure: Failure) -> (History, Fa
             if attempts > ATTEMPTS {
                 break 'again;
             }
-            if let Err(found) = run(&candidate) {
+            if let Err(found) = run(&candidate)
+                && kind(&found) == kind(&failure)
+            {
                 (history, failure) = (candidate, found);
                 continue 'again;
             }
@@ -58,6 +60,17 @@ fn candidates(history: &History) -> Vec<History> {
         }
     }
     candidates
+}
+
+/// What a failure says, without its numbers: another failure met on the way is not followed.
+fn kind(failure: &Failure) -> Option<String> {
+    let first = failure.violations.first()?;
+    Some(
+        first
+            .chars()
+            .filter(|letter| !letter.is_numeric())
+            .collect(),
+    )
 }
 
 fn events(step: &mut Step) -> Option<&mut Vec<Event>> {

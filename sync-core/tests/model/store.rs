@@ -68,7 +68,10 @@ impl ScriptedStore {
     }
 
     pub(crate) fn deny(&self, path: PathName) {
-        self.denied.lock().unwrap().insert(format!("{PREFIX}{path}"));
+        self.denied
+            .lock()
+            .unwrap()
+            .insert(format!("{PREFIX}{path}"));
     }
 
     pub(crate) fn heal(&self) {
@@ -97,7 +100,9 @@ impl ScriptedStore {
             let due = script.events.extract_if(.., is_due).collect();
             due
         };
-        self.world.note(format!("  {operation} {key:?}"));
+        if !is_probe(key) {
+            self.world.note(format!("  {operation} {key:?}"));
+        }
         let mut verdict = Verdict::default();
         for event in due {
             match event.what {
@@ -111,12 +116,13 @@ impl ScriptedStore {
         verdict
     }
 
-    async fn before(
-        &self,
-        operation: &'static str,
-        key: &str,
-    ) -> Result<Verdict, StoreError> {
-        let verdict = self.enter(operation, key);
+    async fn before(&self, operation: &'static str, key: &str) -> Result<Verdict, StoreError> {
+        let mut verdict = self.enter(operation, key);
+        // What a store refuses for good while it is asked what it can do is an answer, not a fault.
+        let permanent = |fault| matches!(fault, Fault::Denied | Fault::Other);
+        if is_probe(key) && verdict.fault.is_some_and(|(fault, _)| permanent(fault)) {
+            verdict.fault = None;
+        }
         if verdict.crash == Some(Effect::None) {
             self.crash().await;
         }
@@ -164,7 +170,7 @@ impl ScriptedStore {
                 .world
                 .violation(format!("{operation} outside the prefix: {key:?}"));
         };
-        if path.starts_with(".hiclaw/probe-") {
+        if is_probe(key) {
             return;
         }
         if RelPath::new(path).is_err() {
@@ -246,7 +252,9 @@ impl ObjectStore for ScriptedStore {
             {
                 let broken = error("GET", key.as_str(), Fault::Unavailable);
                 let first = object.body.next().await;
-                let half = first.and_then(Result::ok).map(|all| all.slice(..all.len() / 2));
+                let half = first
+                    .and_then(Result::ok)
+                    .map(|all| all.slice(..all.len() / 2));
                 let pieces = half.map(Ok).into_iter().chain([Err(broken)]);
                 object.body = futures_util::stream::iter(pieces).boxed();
             }
@@ -317,7 +325,10 @@ impl Progress for ScriptedStore {
             let mut script = self.script.lock().unwrap();
             let now = Moment::FileDone(script.files_done);
             script.files_done += 1;
-            script.events.extract_if(.., |event| event.at == now).collect()
+            script
+                .events
+                .extract_if(.., |event| event.at == now)
+                .collect()
         };
         self.world.note(format!("  done: {path}"));
         for event in due {
@@ -333,6 +344,10 @@ impl Progress for ScriptedStore {
             }
         }
     }
+}
+
+fn is_probe(key: &str) -> bool {
+    key.contains("/.hiclaw/probe-")
 }
 
 fn error(operation: &'static str, key: &str, fault: Fault) -> StoreError {

@@ -32,14 +32,27 @@ pub(super) async fn worker(settings: &Settings) -> anyhow::Result<Worker> {
 }
 
 /// The engine of a worker.
-pub(super) async fn engine(worker: &Worker, pull_interval: Duration) -> anyhow::Result<Arc<SyncEngine>> {
+pub(super) async fn engine(
+    worker: &Worker,
+    pull_interval: Duration,
+) -> anyhow::Result<Arc<SyncEngine>> {
     Ok(Arc::new(SyncEngine::open(worker, pull_interval).await?))
 }
 
 /// True when both layouts mirror the same directories.
 pub(super) fn same_mounts(left: &ResolvedLayout, right: &ResolvedLayout) -> bool {
     let mounts = |layout: &ResolvedLayout| -> Vec<_> {
-        layout.mounts.iter().map(|mount| (mount.name.clone(), mount.prefix.clone(), mount.local.clone())).collect()
+        layout
+            .mounts
+            .iter()
+            .map(|mount| {
+                (
+                    mount.name.clone(),
+                    mount.prefix.clone(),
+                    mount.local.clone(),
+                )
+            })
+            .collect()
     };
     mounts(left) == mounts(right)
 }

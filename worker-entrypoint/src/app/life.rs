@@ -41,12 +41,19 @@ pub(super) async fn run(cli: Cli, mut signals: Signals) -> anyhow::Result<u8> {
     let mut helpers = JoinSet::new();
     let health = Health::default();
     if let Some(address) = cli.run.health_listen {
-        let listener = http::bind(address).await.with_context(|| format!("can't listen on {address}"))?;
+        let listener = http::bind(address)
+            .await
+            .with_context(|| format!("can't listen on {address}"))?;
         tracing::info!(address = %listener.local_addr()?, "serving health");
         helpers.spawn(http::serve(listener, health.clone()));
     }
     let mut engine = None;
-    let start = Start { settings: &settings, inherited: &inherited, options: &cli.run, health: &health };
+    let start = Start {
+        settings: &settings,
+        inherited: &inherited,
+        options: &cli.run,
+        health: &health,
+    };
     let prepared = tokio::select! {
         prepared = start.prepare(&mut engine) => prepared,
         number = stop_demanded(&mut signals) => {
@@ -63,8 +70,16 @@ pub(super) async fn run(cli: Cli, mut signals: Signals) -> anyhow::Result<u8> {
             return Err(error);
         }
     };
-    let Some(engine) = engine else { anyhow::bail!("there is no engine") };
-    let worker = Running { settings, options: cli.run, command: cli.runtime, engine, health };
+    let Some(engine) = engine else {
+        anyhow::bail!("there is no engine")
+    };
+    let worker = Running {
+        settings,
+        options: cli.run,
+        command: cli.runtime,
+        engine,
+        health,
+    };
     Ok(worker.run(prepared, signals, helpers).await)
 }
 
@@ -103,7 +118,12 @@ impl Running {
     }
 
     fn start(&self, prepared: Prepared) -> (Runtime, Reloader) {
-        let Prepared { layout, workspace, place, client } = prepared;
+        let Prepared {
+            layout,
+            workspace,
+            place,
+            client,
+        } = prepared;
         let own = !self.command.is_empty();
         let prober = Prober {
             // The probe is for the layout's runtime: another one is ready as soon as it runs.
@@ -113,11 +133,20 @@ impl Running {
             client: client.clone(),
         };
         let launcher = RuntimeLauncher {
-            command: if own { self.command.clone() } else { layout.runtime.command.clone() },
+            command: if own {
+                self.command.clone()
+            } else {
+                layout.runtime.command.clone()
+            },
             directory: layout.runtime.cwd.clone(),
             environment: place.environment.clone(),
         };
-        let runtime = Runtime::start(self.policy(&layout.runtime), Box::new(launcher), prober.into_probe(), fastrand::f64);
+        let runtime = Runtime::start(
+            self.policy(&layout.runtime),
+            Box::new(launcher),
+            prober.into_probe(),
+            fastrand::f64,
+        );
         self.health.has_runtime(runtime.handle().status());
         self.health.enter(Stage::Running);
         if let Some(controller) = self.settings.controller.clone() {
@@ -179,11 +208,19 @@ async fn drain(engine: Option<&Arc<dyn Engine>>, limit: Duration) {
     match tokio::time::timeout(limit, engine.drain()).await {
         Ok(Ok(report)) => {
             for problem in &report.problems {
-                tracing::error!(mount = problem.mount, path = problem.path, "not sent: {}", problem.message);
+                tracing::error!(
+                    mount = problem.mount,
+                    path = problem.path,
+                    "not sent: {}",
+                    problem.message
+                );
             }
             tracing::info!(uploaded = report.uploaded.len(), duration = ?started.elapsed(), "the last changes are sent");
         }
         Ok(Err(error)) => tracing::error!("the last changes are not sent: {}", chain(&error)),
-        Err(_) => tracing::error!(?limit, "the last changes are not all sent: the time is over"),
+        Err(_) => tracing::error!(
+            ?limit,
+            "the last changes are not all sent: the time is over"
+        ),
     }
 }

@@ -17,7 +17,10 @@ pub(super) enum Waiting {
 }
 
 /// The settings, and the environment that the runtime inherits.
-pub(super) async fn resolve(options: &GlobalOptions, waiting: Waiting) -> anyhow::Result<(Settings, Variables)> {
+pub(super) async fn resolve(
+    options: &GlobalOptions,
+    waiting: Waiting,
+) -> anyhow::Result<(Settings, Variables)> {
     let file = match mount(options) {
         Some(mut mount) => {
             if waiting == Waiting::Not {
@@ -43,5 +46,7 @@ fn mount(options: &GlobalOptions) -> Option<EnvMount> {
         secret_key: made_up(),
         ..options.clone()
     };
-    Settings::resolve(&options, &ProcessEnvironment).ok()?.env_mount
+    Settings::resolve(&options, &ProcessEnvironment)
+        .ok()?
+        .env_mount
 }

@@ -43,7 +43,10 @@ pub(super) struct Prepared {
 
 impl Start<'_> {
     /// Connects and does the steps. `slot` holds the engine as soon as there is one: whoever cancels this must drain it.
-    pub(super) async fn prepare(&self, slot: &mut Option<Arc<dyn Engine>>) -> anyhow::Result<Prepared> {
+    pub(super) async fn prepare(
+        &self,
+        slot: &mut Option<Arc<dyn Engine>>,
+    ) -> anyhow::Result<Prepared> {
         let started = Instant::now();
         let workspace = Arc::new(Workspace::open(&self.settings.workspace)?);
         let client = HttpClient::default();
@@ -51,10 +54,17 @@ impl Start<'_> {
         let engine = connect::engine(&worker, self.options.pull_interval).await?;
         tracing::info!(place = engine.place(), layout = worker.layout.name, duration = ?started.elapsed(), "connected");
 
-        let (own_files, _) = worker.layout.steps.split_at(until_own_files(&worker.layout.steps));
+        let (own_files, _) = worker
+            .layout
+            .steps
+            .split_at(until_own_files(&worker.layout.steps));
         let place = self.place(&worker.layout);
         let engine = slot.insert(engine);
-        steps::run_all(own_files, &self.context(engine, &workspace, &place, &client)).await?;
+        steps::run_all(
+            own_files,
+            &self.context(engine, &workspace, &place, &client),
+        )
+        .await?;
 
         // The agent's files are there now. They may name a team that could not be known before, with mounts of its own.
         let done = own_files.len();
@@ -73,12 +83,21 @@ impl Start<'_> {
         let layout = self.final_layout(&workspace).await?;
         tracing::info!(duration = ?started.elapsed(), "the workspace is prepared");
         let place = self.place(&layout);
-        Ok(Prepared { layout, workspace, place, client })
+        Ok(Prepared {
+            layout,
+            workspace,
+            place,
+            client,
+        })
     }
 
     fn place(&self, layout: &ResolvedLayout) -> Place {
-        let environment = environment::of_runtime(self.inherited.clone(), self.settings, &layout.runtime.env);
-        Place { directory: self.settings.workspace.clone(), environment: Arc::new(environment) }
+        let environment =
+            environment::of_runtime(self.inherited.clone(), self.settings, &layout.runtime.env);
+        Place {
+            directory: self.settings.workspace.clone(),
+            environment: Arc::new(environment),
+        }
     }
 
     fn context(
@@ -101,16 +120,29 @@ impl Start<'_> {
 
     /// The layout with what only the agent's files tell: the team and the gateway's port.
     async fn final_layout(&self, workspace: &Arc<Workspace>) -> anyhow::Result<ResolvedLayout> {
-        let (workspace, inherited_port) = (workspace.clone(), self.inherited.get(std::ffi::OsStr::new("OPENCLAW_GATEWAY_PORT")).cloned());
+        let workspace = workspace.clone();
+        let inherited_port = self
+            .inherited
+            .get(OsStr::new("OPENCLAW_GATEWAY_PORT"))
+            .cloned();
         let (team, port) = tokio::task::spawn_blocking(move || {
-            let config = document(&workspace, "openclaw.json").and_then(|text| sync_core::merge::value(&text).ok());
-            let team = document(&workspace, "AGENTS.md")
-                .map_or_else(Team::default, |text| team_from_agents_md(&text, config.as_ref()));
-            let from_environment = inherited_port.and_then(|port| port.to_str().and_then(|port| port.parse().ok()));
-            (team, from_environment.unwrap_or_else(|| gateway_port(config.as_ref())))
+            let config = document(&workspace, "openclaw.json")
+                .and_then(|text| sync_core::merge::value(&text).ok());
+            let team = document(&workspace, "AGENTS.md").map_or_else(Team::default, |text| {
+                team_from_agents_md(&text, config.as_ref())
+            });
+            let from_environment =
+                inherited_port.and_then(|port| port.to_str().and_then(|port| port.parse().ok()));
+            (
+                team,
+                from_environment.unwrap_or_else(|| gateway_port(config.as_ref())),
+            )
         })
         .await?;
-        let variables = self.settings.variables(&team).with(Variable::GatewayPort, port.to_string());
+        let variables = self
+            .settings
+            .variables(&team)
+            .with(Variable::GatewayPort, port.to_string());
         Ok(self.settings.load_layout_with(&variables)?)
     }
 }
@@ -128,5 +160,6 @@ fn document(workspace: &Workspace, name: &str) -> Option<String> {
 
 fn gateway_port(config: Option<&serde_json::Value>) -> u16 {
     let port = config.and_then(|config| config.get("gateway")?.get("port")?.as_u64());
-    port.and_then(|port| u16::try_from(port).ok()).unwrap_or(GATEWAY_PORT)
+    port.and_then(|port| u16::try_from(port).ok())
+        .unwrap_or(GATEWAY_PORT)
 }

@@ -6,12 +6,20 @@ use super::*;
 use crate::testing::Server;
 
 fn reporter(server: &Server, tokens: Vec<TokenSource>) -> Reporter {
-    let controller = Controller { url: server.url(""), worker: "cr-alice".into(), tokens };
+    let controller = Controller {
+        url: server.url(""),
+        worker: "cr-alice".into(),
+        tokens,
+    };
     Reporter::new(controller, HttpClient::default())
 }
 
 fn status(state: State) -> RuntimeStatus {
-    RuntimeStatus { state, id: Some(1), restarts: 0 }
+    RuntimeStatus {
+        state,
+        id: Some(1),
+        restarts: 0,
+    }
 }
 
 #[tokio::test]
@@ -28,17 +36,28 @@ async fn the_report_is_an_empty_post_with_the_token_of_the_moment() {
         reporter.report().await.unwrap();
     }
     let requests = server.requests();
-    let tokens: Vec<_> = requests.iter().map(|request| request.authorization.as_deref().unwrap()).collect();
+    let tokens: Vec<_> = requests
+        .iter()
+        .map(|request| request.authorization.as_deref().unwrap())
+        .collect();
     assert_eq!(tokens, ["Bearer fallback", "Bearer one", "Bearer two"]);
-    assert!(requests.iter().all(|request| request.line == "POST /api/v1/workers/cr-alice/ready" && request.body.is_empty()));
+    assert!(requests.iter().all(
+        |request| request.line == "POST /api/v1/workers/cr-alice/ready" && request.body.is_empty()
+    ));
 }
 
 #[tokio::test]
 async fn a_refusal_says_the_status_and_not_the_token() {
     let server = Server::start(vec![(403, "token s3cret is bad")]).await;
-    let error = reporter(&server, vec![TokenSource::Value(Secret::new("s3cret"))]).report().await.unwrap_err();
+    let error = reporter(&server, vec![TokenSource::Value(Secret::new("s3cret"))])
+        .report()
+        .await
+        .unwrap_err();
     let text = chain(&error);
-    assert!(text.contains("status 403") && !text.contains("s3cret"), "{text}");
+    assert!(
+        text.contains("status 403") && !text.contains("s3cret"),
+        "{text}"
+    );
 }
 
 /// Lets made-up time pass until the server has seen so many requests.
@@ -46,7 +65,9 @@ async fn seen(server: &Server, count: usize) {
     while server.requests().len() < count {
         tokio::time::advance(Duration::from_millis(100)).await;
         // The sockets are real: give them real time.
-        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))).await.unwrap();
+        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1)))
+            .await
+            .unwrap();
     }
 }
 

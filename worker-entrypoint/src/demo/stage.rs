@@ -38,7 +38,8 @@ const ACCESS_KEY: &str = "demo";
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// The skill that the demo adds.
-pub(super) const SKILL: &str = "---\nname: translate\ndescription: Translates texts.\n---\n\nTranslate what you are given.\n";
+pub(super) const SKILL: &str =
+    "---\nname: translate\ndescription: Translates texts.\n---\n\nTranslate what you are given.\n";
 
 /// The stand-in runtime: tells which model its configuration names, as often as it changes, and ends on SIGTERM.
 const RUNTIME: &str = r#"
@@ -78,11 +79,13 @@ impl Stage {
     pub(super) async fn set(keep: Option<PathBuf>, command: Vec<String>) -> anyhow::Result<Self> {
         let (directory, temporary) = match keep {
             Some(directory) => {
-                std::fs::create_dir_all(&directory).with_context(|| format!("can't create {}", directory.display()))?;
+                std::fs::create_dir_all(&directory)
+                    .with_context(|| format!("can't create {}", directory.display()))?;
                 (std::fs::canonicalize(&directory)?, None)
             }
             None => {
-                let temporary = tempfile::tempdir().context("can't create a temporary directory")?;
+                let temporary =
+                    tempfile::tempdir().context("can't create a temporary directory")?;
                 (temporary.path().to_owned(), Some(temporary))
             }
         };
@@ -106,7 +109,11 @@ impl Stage {
                 tracing::error!("the embedded store ended: {error}");
             }
         });
-        let keys = Keys { access_key: ACCESS_KEY.to_owned(), secret_key: secret.clone(), session_token: None };
+        let keys = Keys {
+            access_key: ACCESS_KEY.to_owned(),
+            secret_key: secret.clone(),
+            session_token: None,
+        };
         let config = S3Config {
             endpoint: Some(endpoint.clone()),
             bucket: BUCKET.to_owned(),
@@ -131,10 +138,16 @@ impl Stage {
     }
 
     async fn seed(&self) -> anyhow::Result<()> {
-        self.put("openclaw.json", &configuration("model-one")).await?;
+        self.put("openclaw.json", &configuration("model-one"))
+            .await?;
         self.put("SOUL.md", "# Soul\n\nYou are alice.\n").await?;
-        self.put("AGENTS.md", "# Agents\n\nYou work alone.\n").await?;
-        self.put("skills/greet/SKILL.md", "---\nname: greet\ndescription: Greets people.\n---\n\nBe kind.\n").await
+        self.put("AGENTS.md", "# Agents\n\nYou work alone.\n")
+            .await?;
+        self.put(
+            "skills/greet/SKILL.md",
+            "---\nname: greet\ndescription: Greets people.\n---\n\nBe kind.\n",
+        )
+        .await
     }
 
     /// Starts the worker on the seeded bucket.
@@ -143,7 +156,11 @@ impl Stage {
         let mut command = Command::new(program);
         command
             .env_clear()
-            .envs(["PATH", "LANG", "NO_COLOR"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .envs(
+                ["PATH", "LANG", "NO_COLOR"]
+                    .iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            )
             .env("HICLAW_WORKER_NAME", AGENT)
             .env("HICLAW_FS_ENDPOINT", &self.endpoint)
             .env("HICLAW_FS_ACCESS_KEY", ACCESS_KEY)
@@ -186,9 +203,14 @@ impl Stage {
     }
 
     /// Waits for an object of the agent to hold a text.
-    pub(super) async fn until_object(&mut self, path: &str, text: &str) -> anyhow::Result<Duration> {
+    pub(super) async fn until_object(
+        &mut self,
+        path: &str,
+        text: &str,
+    ) -> anyhow::Result<Duration> {
         while read_object(&self.store, &key(path)?).await?.as_deref() != Some(text) {
-            self.keep_waiting(&format!("{path} is in the bucket")).await?;
+            self.keep_waiting(&format!("{path} is in the bucket"))
+                .await?;
         }
         Ok(self.since.elapsed())
     }
@@ -207,12 +229,20 @@ impl Stage {
     }
 
     pub(super) fn runtime_runs(&self) -> bool {
-        if self.command.is_empty() { self.runtime_uses("model-one") } else { self.local("openclaw.json").is_ok() }
+        if self.command.is_empty() {
+            self.runtime_uses("model-one")
+        } else {
+            self.local("openclaw.json").is_ok()
+        }
     }
 
     /// Whether the runtime says that it uses a model; another runtime than the stand-in is believed to read its file.
     pub(super) fn runtime_uses(&self, model: &str) -> bool {
-        let seen = if self.command.is_empty() { ".cache/runtime-model" } else { "openclaw.json" };
+        let seen = if self.command.is_empty() {
+            ".cache/runtime-model"
+        } else {
+            "openclaw.json"
+        };
         self.local(seen).is_ok_and(|text| text.contains(model))
     }
 
@@ -232,8 +262,18 @@ impl Stage {
     pub(super) async fn put(&self, path: &str, text: &str) -> anyhow::Result<()> {
         let mut hasher = ContentHasher::default();
         hasher.update(text.as_bytes());
-        let options = PutOptions { mode: PutMode::Overwrite, digest: hasher.finish().digest, metadata: Vec::new() };
-        self.store.put(&key(path)?, PutBody::Bytes(Bytes::copy_from_slice(text.as_bytes())), options).await?;
+        let options = PutOptions {
+            mode: PutMode::Overwrite,
+            digest: hasher.finish().digest,
+            metadata: Vec::new(),
+        };
+        self.store
+            .put(
+                &key(path)?,
+                PutBody::Bytes(Bytes::copy_from_slice(text.as_bytes())),
+                options,
+            )
+            .await?;
         Ok(())
     }
 
@@ -248,26 +288,44 @@ impl Stage {
         self.signal(rustix::process::Signal::TERM)?;
         let started = Instant::now();
         let mut worker = self.worker.take().context("the worker is not running")?;
-        let status = tokio::time::timeout(PATIENCE, worker.wait()).await.context("the worker doesn't stop")??;
+        let status = tokio::time::timeout(PATIENCE, worker.wait())
+            .await
+            .context("the worker doesn't stop")??;
         Ok((status, started.elapsed()))
     }
 
     fn signal(&self, signal: rustix::process::Signal) -> anyhow::Result<()> {
-        let id = self.worker.as_ref().and_then(Child::id).context("the worker has ended")?;
-        let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw).context("no process id")?;
+        let id = self
+            .worker
+            .as_ref()
+            .and_then(Child::id)
+            .context("the worker has ended")?;
+        let id = i32::try_from(id)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .context("no process id")?;
         Ok(rustix::process::kill_process(id, signal)?)
     }
 
     pub(super) fn invite(&self) {
         self.say("Now you: edit files in");
         self.say(&format!("     {}", self.workspace().display()));
-        self.say(&format!("   or objects in s3://{BUCKET}/agents/{AGENT}/ at {}", self.endpoint));
-        self.say(&format!("   (access key {ACCESS_KEY}, secret key {}); Ctrl-C ends the demo.", self.secret.expose()));
+        self.say(&format!(
+            "   or objects in s3://{BUCKET}/agents/{AGENT}/ at {}",
+            self.endpoint
+        ));
+        self.say(&format!(
+            "   (access key {ACCESS_KEY}, secret key {}); Ctrl-C ends the demo.",
+            self.secret.expose()
+        ));
     }
 
     pub(super) fn leave(&self) {
         if self._temporary.is_none() {
-            self.say(&format!("Store and files are kept in {}.", self.directory.display()));
+            self.say(&format!(
+                "Store and files are kept in {}.",
+                self.directory.display()
+            ));
         }
     }
 

@@ -28,7 +28,10 @@ impl FakeEngine {
         }
     }
 
-    pub(crate) fn on_pull(self, pull: impl FnOnce() -> Result<Report, EngineError> + Send + 'static) -> Self {
+    pub(crate) fn on_pull(
+        self,
+        pull: impl FnOnce() -> Result<Report, EngineError> + Send + 'static,
+    ) -> Self {
         self.pulls.lock().unwrap().push_back(Box::new(pull));
         self
     }
@@ -43,7 +46,10 @@ impl FakeEngine {
 }
 
 pub(crate) fn unreachable() -> EngineError {
-    EngineError::Unreachable { place: "bucket b at http://127.0.0.1:1".into(), source: "connection refused".into() }
+    EngineError::Unreachable {
+        place: "bucket b at http://127.0.0.1:1".into(),
+        source: "connection refused".into(),
+    }
 }
 
 impl Engine for FakeEngine {
@@ -58,7 +64,10 @@ impl Engine for FakeEngine {
         Box::pin(async { Ok(()) })
     }
 
-    fn read_object<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, Result<Option<Vec<u8>>, EngineError>> {
+    fn read_object<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, EngineError>> {
         self.note(format!("read {key}"));
         let object = self.objects.lock().unwrap().get(key.as_str()).cloned();
         Box::pin(async move { Ok(object) })

@@ -25,7 +25,9 @@ pub(super) fn finished(engine: i32) -> Option<i32> {
     let mut code = None;
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some((process, status))) if Some(process) == pid(engine) => code = Some(exit_code(status)),
+            Ok(Some((process, status))) if Some(process) == pid(engine) => {
+                code = Some(exit_code(status));
+            }
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) | Err(_) => return code,
         }
@@ -41,7 +43,11 @@ pub(super) fn end_all(extent: Extent) {
             Extent::Descendants => kill_children(),
         };
         // Killed children leave orphans, which come here: hence again and again.
-        match rustix::process::wait(if killed { WaitOptions::empty() } else { WaitOptions::NOHANG }) {
+        match rustix::process::wait(if killed {
+            WaitOptions::empty()
+        } else {
+            WaitOptions::NOHANG
+        }) {
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) | Err(_) => return,
         }
@@ -51,15 +57,28 @@ pub(super) fn end_all(extent: Extent) {
 /// Kills the children of the (only) thread. False when there is none, or they can't be found out.
 fn kill_children() -> bool {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let Ok(list) = rustix::fs::open(c"/proc/thread-self/children", flags, Mode::empty()) else { return false };
+    let Ok(list) = rustix::fs::open(c"/proc/thread-self/children", flags, Mode::empty()) else {
+        return false;
+    };
     // A few hundred children; when there are more, the next round gets them.
     let mut buffer = [0_u8; 4096];
-    let Ok(length) = rustix::io::read(&list, &mut buffer) else { return false };
+    let Ok(length) = rustix::io::read(&list, &mut buffer) else {
+        return false;
+    };
     let mut killed = false;
-    for word in buffer.get(..length).unwrap_or_default().split_inclusive(|byte| *byte == b' ') {
+    for word in buffer
+        .get(..length)
+        .unwrap_or_default()
+        .split_inclusive(|byte| *byte == b' ')
+    {
         // A number that the buffer's end cut off would name somebody else: every whole one ends in a space.
-        let Some(digits) = word.strip_suffix(b" ") else { continue };
-        if let Some(process) = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()) {
+        let Some(digits) = word.strip_suffix(b" ") else {
+            continue;
+        };
+        if let Some(process) = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|text| text.parse().ok())
+        {
             killed |= sys::kill(process, libc::SIGKILL).is_ok();
         }
     }

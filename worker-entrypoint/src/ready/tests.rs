@@ -7,7 +7,12 @@ use crate::testing;
 
 fn prober(directory: &std::path::Path, check: ReadyCheck) -> Prober {
     Prober {
-        probe: Some(ReadyProbe { check, interval: Duration::from_millis(20), timeout: Duration::from_secs(60) }),
+        probe: Some(ReadyProbe {
+            check,
+            interval: Duration::from_millis(20),
+            timeout: Duration::from_mins(1),
+        }),
+        fallback: None,
         workspace: Arc::new(Workspace::open(directory).unwrap()),
         place: testing::place(directory),
         client: HttpClient::default(),
@@ -15,18 +20,30 @@ fn prober(directory: &std::path::Path, check: ReadyCheck) -> Prober {
 }
 
 async fn is_ready(prober: &Prober) -> bool {
-    prober.look(&prober.probe.as_ref().unwrap().check).await.is_ok()
+    prober
+        .look(&prober.probe.as_ref().unwrap().check)
+        .await
+        .is_ok()
 }
 
 #[tokio::test]
 async fn a_file_is_ready_once_it_holds_the_text() {
     let directory = tempfile::tempdir().unwrap();
     let path = RelPath::new(".copaw/config.json").unwrap();
-    let prober = prober(directory.path(), ReadyCheck::File { path: path.clone(), contains: "\"channels\"".into() });
+    let prober = prober(
+        directory.path(),
+        ReadyCheck::File {
+            path: path.clone(),
+            contains: "\"channels\"".into(),
+        },
+    );
     assert!(!is_ready(&prober).await);
     prober.workspace.publish(&path, b"{}").unwrap();
     assert!(!is_ready(&prober).await);
-    prober.workspace.publish(&path, br#"{"channels": {}}"#).unwrap();
+    prober
+        .workspace
+        .publish(&path, br#"{"channels": {}}"#)
+        .unwrap();
     assert!(is_ready(&prober).await);
 }
 
@@ -40,16 +57,52 @@ async fn a_command_is_ready_once_it_succeeds() {
         let prober = prober.clone();
         async move { prober.ready().await }
     });
-    prober.workspace.publish(&RelPath::new("up").unwrap(), b"").unwrap();
-    tokio::time::timeout(Duration::from_secs(20), ready).await.unwrap().unwrap();
+    prober
+        .workspace
+        .publish(&RelPath::new("up").unwrap(), b"")
+        .unwrap();
+    tokio::time::timeout(Duration::from_secs(20), ready)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_url_is_ready_once_it_answers_with_the_status() {
     let directory = tempfile::tempdir().unwrap();
     let server = testing::Server::start(vec![(503, "{}"), (200, "{}")]).await;
-    let prober = prober(directory.path(), ReadyCheck::Http { url: server.url("/readyz"), status: 200 });
-    tokio::time::timeout(Duration::from_secs(20), prober.ready()).await.unwrap();
-    let requests: Vec<_> = server.requests().into_iter().map(|request| request.line).collect();
+    let prober = prober(
+        directory.path(),
+        ReadyCheck::Http {
+            url: server.url("/readyz"),
+            status: 200,
+        },
+    );
+    tokio::time::timeout(Duration::from_secs(20), prober.ready())
+        .await
+        .unwrap();
+    let requests: Vec<_> = server
+        .requests()
+        .into_iter()
+        .map(|request| request.line)
+        .collect();
     assert_eq!(requests, ["GET /readyz", "GET /readyz"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_look_counts_once_the_first_has_said_no_for_a_while() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| ReadyCheck::File {
+        path: RelPath::new(name).unwrap(),
+        contains: String::new(),
+    };
+    let prober = Prober {
+        fallback: Some(file("second")),
+        ..prober(directory.path(), file("first"))
+    };
+    let second = RelPath::new("second").unwrap();
+    prober.workspace.publish(&second, b"").unwrap();
+    let started = Instant::now();
+    prober.ready().await;
+    assert!((15..17).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
 }

@@ -11,11 +11,16 @@ use crate::{
 };
 
 fn reload(action: ReloadAction) -> Reload {
-    Reload { action, validate: None }
+    Reload {
+        action,
+        validate: None,
+    }
 }
 
 fn exec(command: &[&str]) -> ReloadAction {
-    ReloadAction::Exec { command: command.iter().map(|word| (*word).to_owned()).collect() }
+    ReloadAction::Exec {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+    }
 }
 
 #[test]
@@ -58,9 +63,18 @@ async fn the_runtime_is_told_by_signal_request_and_command() {
     }
     let reloader = Reloader {
         actions: BTreeMap::from([
-            ("a".to_owned(), reload(ReloadAction::Http { method: "PUT".into(), url: server.url("/reload") })),
+            (
+                "a".to_owned(),
+                reload(ReloadAction::Http {
+                    method: "PUT".into(),
+                    url: server.url("/reload"),
+                }),
+            ),
             ("b".to_owned(), reload(exec(&["touch", "done"]))),
-            ("c".to_owned(), reload(ReloadAction::Signal(ReloadSignal::Usr2))),
+            (
+                "c".to_owned(),
+                reload(ReloadAction::Signal(ReloadSignal::Usr2)),
+            ),
         ]),
         runtime: runtime.handle().clone(),
         place,
@@ -69,7 +83,9 @@ async fn the_runtime_is_told_by_signal_request_and_command() {
     };
     let counts = reloader.counts.clone();
     let (sender, receiver) = broadcast::channel(4);
-    let groups = |groups: &[&str]| Published { groups: Arc::new(groups.iter().map(|group| (*group).to_owned()).collect()) };
+    let groups = |groups: &[&str]| Published {
+        groups: Arc::new(groups.iter().map(|group| (*group).to_owned()).collect()),
+    };
     sender.send(groups(&["a", "b"])).unwrap();
     sender.send(groups(&["c"])).unwrap();
     drop(sender);

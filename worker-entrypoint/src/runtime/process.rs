@@ -40,10 +40,12 @@ pub struct RuntimeLauncher {
 
 impl Launcher for RuntimeLauncher {
     fn launch(&mut self) -> io::Result<Box<dyn Process>> {
-        let (program, arguments) = self
-            .command
-            .split_first()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the runtime's command is empty"))?;
+        let (program, arguments) = self.command.split_first().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the runtime's command is empty",
+            )
+        })?;
         if !self.directory.is_dir() {
             // The system would blame the program.
             let message = format!("its directory {} is not there", self.directory.display());
@@ -51,14 +53,26 @@ impl Launcher for RuntimeLauncher {
         }
         let terminal = Terminal::of_foreground();
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(&self.directory).env_clear().envs(self.environment.iter());
-        command.stdin(if terminal.is_some() { Stdio::inherit() } else { Stdio::null() });
-        let child = process::spawn(&mut command)
-            .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
-        if let Some(terminal) = terminal {
+        command
+            .args(arguments)
+            .current_dir(&self.directory)
+            .env_clear()
+            .envs(self.environment.iter());
+        command.stdin(if terminal.is_some() {
+            Stdio::inherit()
+        } else {
+            Stdio::null()
+        });
+        let child = process::spawn(&mut command).map_err(|error| named(program, &error))?;
+        if let Some(terminal) = &terminal {
             terminal.give(child.group());
         }
-        Ok(Box::new(RuntimeProcess { child, terminal, exit: None, phase: Phase::Running }))
+        Ok(Box::new(RuntimeProcess {
+            child,
+            terminal,
+            exit: None,
+            phase: Phase::Running,
+        }))
     }
 }
 
@@ -87,13 +101,13 @@ impl RuntimeProcess {
         loop {
             match self.child.event().await {
                 ChildEvent::Stopped => {
-                    if let Some(terminal) = self.terminal {
+                    if let Some(terminal) = &self.terminal {
                         terminal.stopped(self.child.group());
                     }
                 }
                 ChildEvent::Ended(exit) => {
                     self.exit = Some(exit);
-                    if let Some(terminal) = self.terminal {
+                    if let Some(terminal) = &self.terminal {
                         terminal.take();
                     }
                     return exit;
@@ -104,7 +118,7 @@ impl RuntimeProcess {
 
     async fn all_ended(&mut self) -> (Exit, Cause) {
         let exit = self.leader_ended().await;
-        let cause = match (self.terminal, self.phase) {
+        let cause = match (&self.terminal, self.phase) {
             (Some(_), Phase::Running) if is_interrupt(exit) => Cause::Terminal,
             _ => Cause::Runtime,
         };
@@ -155,6 +169,16 @@ impl Process for RuntimeProcess {
             tracing::warn!(number, %error, "can't pass a signal on to the runtime");
         }
     }
+}
+
+/// The error with the program's name. A file that is no program is a wrong input, not a shortage.
+fn named(program: &str, error: &io::Error) -> io::Error {
+    let kind = if error.raw_os_error() == Some(libc::ENOEXEC) {
+        io::ErrorKind::InvalidInput
+    } else {
+        error.kind()
+    };
+    io::Error::new(kind, format!("{program}: {error}"))
 }
 
 /// The terminal's Ctrl-C, or a program's way of saying that it was that.

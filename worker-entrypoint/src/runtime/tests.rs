@@ -31,7 +31,12 @@ impl Log {
     }
 
     fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|(what, at)| format!("{}s {what}", at.as_secs())).collect()
+        self.0
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(what, at)| format!("{}s {what}", at.as_secs()))
+            .collect()
     }
 }
 
@@ -49,7 +54,12 @@ impl Launcher for Scripted {
             Script::Ends(exit, after) => Some((exit, Instant::now() + after)),
             Script::Obeys(_) | Script::Ignores => None,
         };
-        Ok(Box::new(Made { script, end, log: self.log.clone(), since: self.since }))
+        Ok(Box::new(Made {
+            script,
+            end,
+            log: self.log.clone(),
+            since: self.since,
+        }))
     }
 }
 
@@ -97,28 +107,61 @@ impl Process for Made {
 fn start(restart: Restart, scripts: &[Script]) -> (Runtime, Arc<Log>) {
     let log = Arc::new(Log::default());
     let since = Instant::now();
-    let launcher = Scripted { scripts: scripts.iter().copied().collect(), log: log.clone(), since };
+    let launcher = Scripted {
+        scripts: scripts.iter().copied().collect(),
+        log: log.clone(),
+        since,
+    };
     let probe: Probe = Box::new(|| Box::pin(tokio::time::sleep(Duration::from_millis(1500))));
-    (Runtime::start(Policy::new(restart, GRACE), Box::new(launcher), probe, || 0.0), log)
+    (
+        Runtime::start(
+            Policy::new(restart, GRACE),
+            Box::new(launcher),
+            probe,
+            || 0.0,
+        ),
+        log,
+    )
 }
 
 const CRASH: Script = Script::Ends(Exit::Code(1), Duration::ZERO);
 
 #[tokio::test(start_paused = true)]
 async fn a_runtime_that_crashes_is_started_again_after_waits_that_double() {
-    let scripts = [CRASH, CRASH, CRASH, CRASH, Script::Ends(Exit::Code(0), Duration::ZERO)];
+    let scripts = [
+        CRASH,
+        CRASH,
+        CRASH,
+        CRASH,
+        Script::Ends(Exit::Code(0), Duration::ZERO),
+    ];
     let (mut runtime, log) = start(Restart::OnFailure, &scripts);
     assert_eq!(runtime.finished().await, Exit::Code(0));
-    assert_eq!(log.lines(), ["0s launch", "1s launch", "3s launch", "7s launch", "15s launch"]);
+    assert_eq!(
+        log.lines(),
+        [
+            "0s launch",
+            "1s launch",
+            "3s launch",
+            "7s launch",
+            "15s launch"
+        ]
+    );
     assert_eq!(runtime.handle().status().borrow().restarts, 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn published_files_end_the_wait() {
-    let (mut runtime, log) = start(Restart::OnFailure, &[CRASH, CRASH, CRASH, Script::Ends(Exit::Code(0), GRACE)]);
+    let (mut runtime, log) = start(
+        Restart::OnFailure,
+        &[CRASH, CRASH, CRASH, Script::Ends(Exit::Code(0), GRACE)],
+    );
     let mut status = runtime.handle().status();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    status.wait_for(|status| matches!(status.state, State::Waiting(_))).await.unwrap();
+    status
+        .wait_for(|status| matches!(status.state, State::Waiting(_)))
+        .await
+        .unwrap();
     runtime.handle().files_changed();
     runtime.finished().await;
     assert_eq!(log.lines().last().unwrap(), "5s launch");
@@ -128,7 +171,10 @@ async fn published_files_end_the_wait() {
 async fn a_runtime_that_ignores_sigterm_is_killed_after_the_grace() {
     let (mut runtime, log) = start(Restart::Always, &[Script::Ignores]);
     let mut status = runtime.handle().status();
-    status.wait_for(|status| status.state == State::Ready).await.unwrap();
+    status
+        .wait_for(|status| status.state == State::Ready)
+        .await
+        .unwrap();
     runtime.handle().stop();
     runtime.handle().stop();
     assert_eq!(runtime.finished().await, Exit::Signal(9));
@@ -137,15 +183,37 @@ async fn a_runtime_that_ignores_sigterm_is_killed_after_the_grace() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_waits_for_the_end_and_gives_the_end_the_grace() {
-    let (mut runtime, log) = start(Restart::OnFailure, &[Script::Obeys(Duration::from_secs(3)), Script::Obeys(GRACE * 2)]);
+    let (mut runtime, log) = start(
+        Restart::OnFailure,
+        &[
+            Script::Obeys(Duration::from_secs(3)),
+            Script::Obeys(GRACE * 2),
+        ],
+    );
     let mut status = runtime.handle().status();
-    status.wait_for(|status| status.state == State::Ready).await.unwrap();
+    status
+        .wait_for(|status| status.state == State::Ready)
+        .await
+        .unwrap();
     runtime.handle().restart();
-    status.wait_for(|status| status.restarts == 1).await.unwrap();
+    status
+        .wait_for(|status| status.restarts == 1)
+        .await
+        .unwrap();
     runtime.handle().signal(28);
     runtime.handle().stop();
     assert_eq!(runtime.finished().await, Exit::Signal(9));
-    assert_eq!(log.lines(), ["0s launch", "1s term", "4s launch", "4s signal 28", "4s term", "24s kill"]);
+    assert_eq!(
+        log.lines(),
+        [
+            "0s launch",
+            "1s term",
+            "4s launch",
+            "4s signal 28",
+            "4s term",
+            "24s kill"
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,7 +231,12 @@ fn real(script: &str, grace: Duration) -> Runtime {
         environment: Arc::new([("PATH".into(), path)].into()),
     };
     let probe: Probe = Box::new(|| Box::pin(std::future::pending()));
-    Runtime::start(Policy::new(Restart::Never, grace), Box::new(launcher), probe, || 0.0)
+    Runtime::start(
+        Policy::new(Restart::Never, grace),
+        Box::new(launcher),
+        probe,
+        || 0.0,
+    )
 }
 
 async fn appears(file: &std::path::Path) -> String {
@@ -188,7 +261,10 @@ fn is_alive(id: &str) -> bool {
 async fn the_whole_group_is_killed_when_it_ignores_sigterm() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pid");
-    let script = format!("trap '' TERM; sh -c 'echo $$ > {}; while :; do sleep 0.1; done' & wait; sleep 1000", file.display());
+    let script = format!(
+        "trap '' TERM; sh -c 'echo $$ > {}; while :; do sleep 0.1; done' & wait; sleep 1000",
+        file.display()
+    );
     let mut runtime = real(&script, Duration::from_millis(300));
     let grandchild = appears(&file).await;
     runtime.handle().stop();
@@ -199,10 +275,20 @@ async fn the_whole_group_is_killed_when_it_ignores_sigterm() {
 #[tokio::test]
 async fn those_who_outlive_the_leader_have_the_grace_too() {
     let directory = tempfile::tempdir().unwrap();
-    let (ready, done) = (directory.path().join("ready"), directory.path().join("done"));
+    let (ready, done) = (
+        directory.path().join("ready"),
+        directory.path().join("done"),
+    );
     // The leader ends at once; its child takes its time to put things away.
-    let child = format!("trap 'sleep 0.3; echo x > {}; exit' TERM; echo x > {}; while :; do sleep 0.05; done", done.display(), ready.display());
-    let mut runtime = real(&format!("trap 'exit 3' TERM; sh -c \"{child}\" & wait"), GRACE);
+    let child = format!(
+        "trap 'sleep 0.3; echo x > {}; exit' TERM; echo x > {}; while :; do sleep 0.05; done",
+        done.display(),
+        ready.display()
+    );
+    let mut runtime = real(
+        &format!("trap 'exit 3' TERM; sh -c \"{child}\" & wait"),
+        GRACE,
+    );
     appears(&ready).await;
     runtime.handle().stop();
     assert_eq!(runtime.finished().await, Exit::Code(3));
@@ -223,7 +309,13 @@ async fn a_leader_that_ends_by_itself_leaves_nobody_behind() {
 async fn a_stopped_runtime_can_be_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pid");
-    let mut runtime = real(&format!("trap 'exit 0' TERM; echo $$ > {}; kill -STOP $$; while :; do sleep 0.05; done", file.display()), GRACE);
+    let mut runtime = real(
+        &format!(
+            "trap 'exit 0' TERM; echo $$ > {}; kill -STOP $$; while :; do sleep 0.05; done",
+            file.display()
+        ),
+        GRACE,
+    );
     appears(&file).await;
     runtime.handle().stop();
     assert_eq!(runtime.finished().await, Exit::Code(0));

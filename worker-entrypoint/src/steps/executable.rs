@@ -24,5 +24,9 @@ pub(super) fn run(paths: &[Glob], workspace: &Workspace) -> Result<Outcome, Hitc
             tracing::warn!("{}", chain(&error));
         }
     }
-    Ok(if found.is_empty() { Outcome::Nothing } else { Outcome::Done })
+    Ok(if found.is_empty() {
+        Outcome::Nothing
+    } else {
+        Outcome::Done
+    })
 }

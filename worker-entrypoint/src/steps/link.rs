@@ -9,13 +9,19 @@ use crate::workspace::{Entry, Workspace, link_target};
 /// it holds what `to` holds, an empty directory goes; a directory with something in it stays.
 pub(super) fn make(at: &RelPath, to: &RelPath, workspace: &Workspace) -> Result<Outcome, Hitch> {
     match workspace.look(at)? {
-        Some(Entry::Link(target)) if target == link_target(at, to) || target == workspace.path().join(to.as_str()) => {
+        Some(Entry::Link(target))
+            if target == link_target(at, to) || target == workspace.path().join(to.as_str()) =>
+        {
             return Ok(Outcome::Nothing);
         }
         Some(Entry::Link(_)) => workspace.remove_file(at)?,
         Some(Entry::File) => give_way(at, to, workspace)?,
         Some(Entry::Directory) => workspace.remove_empty_directory(at)?,
-        Some(Entry::Special) => return Err(Hitch::Refused(format!("{at} is neither a file nor a directory"))),
+        Some(Entry::Special) => {
+            return Err(Hitch::Refused(format!(
+                "{at} is neither a file nor a directory"
+            )));
+        }
         None => {}
     }
     workspace.link(at, to)?;
@@ -29,7 +35,10 @@ pub(super) fn remove_circular(path: &RelPath, workspace: &Workspace) -> Result<O
         return Ok(Outcome::Nothing);
     }
     let link = workspace.path().join(path.as_str());
-    let circular = match (std::fs::canonicalize(&link), link.parent().map(std::fs::canonicalize)) {
+    let circular = match (
+        std::fs::canonicalize(&link),
+        link.parent().map(std::fs::canonicalize),
+    ) {
         (Ok(target), Some(Ok(above))) => above.starts_with(&target),
         (Err(error), _) => error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()),
         (Ok(_), _) => false,
@@ -43,13 +52,19 @@ pub(super) fn remove_circular(path: &RelPath, workspace: &Workspace) -> Result<O
 
 /// `move-and-link`: a regular file at `from` becomes `to`, and `from` a link to it. Where both are there the new name wins and
 /// the old file is kept as a conflict copy.
-pub(super) fn move_and_link(from: &RelPath, to: &RelPath, workspace: &Workspace) -> Result<Outcome, Hitch> {
+pub(super) fn move_and_link(
+    from: &RelPath,
+    to: &RelPath,
+    workspace: &Workspace,
+) -> Result<Outcome, Hitch> {
     let target = workspace.look(to)?;
     match (workspace.look(from)?, &target) {
         (Some(Entry::File), None) => workspace.rename(from, to)?,
         (None, None) => return Ok(Outcome::Nothing),
         (Some(Entry::Directory | Entry::Special), _) => {
-            return Err(Hitch::Refused(format!("{from} is no regular file and stays as it is")));
+            return Err(Hitch::Refused(format!(
+                "{from} is no regular file and stays as it is"
+            )));
         }
         (Some(Entry::File | Entry::Link(_)) | None, _) => {}
     }

@@ -80,9 +80,14 @@ pub(super) async fn run(
     config: &RelPath,
     context: &StepContext,
 ) -> Result<Outcome, LoginError> {
-    let homeserver = text_field(&read(config, context)?, &FieldPath::new(HOMESERVER)?).map_err(broken(config))?;
-    let Some(homeserver) = homeserver.filter(|url| !url.is_empty()) else { return Ok(Outcome::Nothing) };
-    let Some(password) = password(password_key, context).await? else { return Ok(Outcome::Nothing) };
+    let homeserver = text_field(&read(config, context)?, &FieldPath::new(HOMESERVER)?)
+        .map_err(broken(config))?;
+    let Some(homeserver) = homeserver.filter(|url| !url.is_empty()) else {
+        return Ok(Outcome::Nothing);
+    };
+    let Some(password) = password(password_key, context).await? else {
+        return Ok(Outcome::Nothing);
+    };
     let token = login(&homeserver, &password, context).await?;
     // The file may have changed meanwhile: the token goes into what is there now.
     let text = read(config, context)?;
@@ -96,7 +101,9 @@ fn read(config: &RelPath, context: &StepContext) -> Result<String, LoginError> {
     let content = context.workspace.read(config)?;
     content
         .and_then(|content| String::from_utf8(content).ok())
-        .ok_or_else(|| LoginError::NoConfig { path: config.clone() })
+        .ok_or_else(|| LoginError::NoConfig {
+            path: config.clone(),
+        })
 }
 
 fn broken(config: &RelPath) -> impl FnOnce(MergeError) -> LoginError {
@@ -106,30 +113,67 @@ fn broken(config: &RelPath) -> impl FnOnce(MergeError) -> LoginError {
 
 /// The password without the line end that editors add.
 async fn password(key: &ObjectKey, context: &StepContext) -> Result<Option<Secret>, LoginError> {
-    let Some(content) = context.engine.read_object(key).await.map_err(LoginError::Password)? else { return Ok(None) };
-    let text = String::from_utf8(content).map_err(|_| LoginError::PasswordText { key: key.to_string() })?;
+    let Some(content) = context
+        .engine
+        .read_object(key)
+        .await
+        .map_err(LoginError::Password)?
+    else {
+        return Ok(None);
+    };
+    let text = String::from_utf8(content).map_err(|_| LoginError::PasswordText {
+        key: key.to_string(),
+    })?;
     let password = Secret::new(text.trim_end_matches(['\r', '\n']));
-    Ok(if password.is_empty() { None } else { Some(password) })
+    Ok(if password.is_empty() {
+        None
+    } else {
+        Some(password)
+    })
 }
 
-async fn login(homeserver: &str, password: &Secret, context: &StepContext) -> Result<Secret, LoginError> {
-    let url = format!("{}/_matrix/client/v3/login", homeserver.trim_end_matches('/'));
+async fn login(
+    homeserver: &str,
+    password: &Secret,
+    context: &StepContext,
+) -> Result<Secret, LoginError> {
+    let url = format!(
+        "{}/_matrix/client/v3/login",
+        homeserver.trim_end_matches('/')
+    );
     let body = json!({
         "type": "m.login.password",
         "identifier": { "type": "m.id.user", "user": context.worker },
         "password": password.expose(),
     });
-    let answer = context.client.send(Request::post(&url).json(&body), LIMIT).await?;
+    let answer = context
+        .client
+        .send(Request::post(&url).json(&body), LIMIT)
+        .await?;
     let document: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if answer.status != 200 {
         // Homeservers say M_FORBIDDEN and the like; anything else may repeat what it was sent.
-        let code = document.get("errcode").and_then(Value::as_str).filter(|code| is_code(code)).unwrap_or("no error code");
-        return Err(LoginError::Refused { status: answer.status, code: code.to_owned() });
+        let code = document
+            .get("errcode")
+            .and_then(Value::as_str)
+            .filter(|code| is_code(code))
+            .unwrap_or("no error code");
+        return Err(LoginError::Refused {
+            status: answer.status,
+            code: code.to_owned(),
+        });
     }
-    let token = document.get("access_token").and_then(Value::as_str).filter(|token| !token.is_empty());
+    let token = document
+        .get("access_token")
+        .and_then(Value::as_str)
+        .filter(|token| !token.is_empty());
     token.map(Secret::new).ok_or(LoginError::NoToken)
 }
 
 fn is_code(text: &str) -> bool {
-    text.starts_with("M_") && text.len() < 64 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    text.starts_with("M_")
+        && text.len() < 64
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }

@@ -38,7 +38,10 @@ pub enum PullError {
 }
 
 /// Pulls; the outer error ends the startup.
-pub(super) async fn run(step: &PullStep, context: &StepContext) -> Result<Result<Outcome, PullError>, PullError> {
+pub(super) async fn run(
+    step: &PullStep,
+    context: &StepContext,
+) -> Result<Result<Outcome, PullError>, PullError> {
     match (step.need, pull(step, context).await) {
         (_, Ok(())) => Ok(Ok(Outcome::Done)),
         (Need::Required, Err(error)) => Err(error),
@@ -55,11 +58,18 @@ async fn pull(step: &PullStep, context: &StepContext) -> Result<(), PullError> {
         if missing.is_empty() {
             return Ok(());
         }
-        let names: Vec<_> = missing.iter().map(|path| path.as_str()).collect();
+        let names: Vec<_> = missing.iter().map(RelPath::as_str).collect();
         let names = names.join(", ");
         if retries.next().is_none() {
-            tracing::error!(missing = names, bucket = context.engine.place(), "required files are not in the bucket");
-            let message = step.missing.clone().unwrap_or_else(|| format!("{names} not found in the bucket"));
+            tracing::error!(
+                missing = names,
+                bucket = context.engine.place(),
+                "required files are not in the bucket"
+            );
+            let message = step
+                .missing
+                .clone()
+                .unwrap_or_else(|| format!("{names} not found in the bucket"));
             return Err(PullError::Missing { message });
         }
         tracing::warn!(missing = names, retry_in = ?step.retry_delay, "required files are not in the bucket yet");

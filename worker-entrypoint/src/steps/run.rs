@@ -30,7 +30,9 @@ fn is_wanted(step: &RunStep, workspace: &Workspace) -> Result<bool, WorkspaceErr
     {
         return Ok(false);
     }
-    let Some(directory) = &step.when_empty else { return Ok(true) };
+    let Some(directory) = &step.when_empty else {
+        return Ok(true);
+    };
     let mut empty = true;
     workspace.walk(Some(directory), &mut |path, _| {
         empty &= path.file_name() == NOT_COUNTED;

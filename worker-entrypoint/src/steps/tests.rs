@@ -46,7 +46,11 @@ impl Bench {
             place: testing::place(&home),
             client: HttpClient::default(),
         };
-        Self { directory, engine, context }
+        Self {
+            directory,
+            engine,
+            context,
+        }
     }
 
     fn home(&self) -> PathBuf {
@@ -73,28 +77,45 @@ impl Bench {
 
     /// The names in the conflicts directory, without time and side.
     fn conflicts(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.home().join(".sync-conflicts")) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(self.home().join(".sync-conflicts")) else {
+            return Vec::new();
+        };
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.map(|name| name.rsplitn(3, '.').last().unwrap().to_owned()).collect()
+        names
+            .map(|name| name.rsplitn(3, '.').last().unwrap().to_owned())
+            .collect()
     }
 
     /// Does a step that must not end the startup.
     async fn run(&self, step: Step) -> Result<Outcome, String> {
-        run(&step, &self.context).await.unwrap().map_err(|hitch| chain(&hitch))
+        run(&step, &self.context)
+            .await
+            .unwrap()
+            .map_err(|hitch| chain(&hitch))
     }
 
     async fn done(&self, step: Step) {
         assert_eq!(self.run(step.clone()).await, Ok(Outcome::Done), "{step:?}");
-        assert_eq!(self.run(step.clone()).await, Ok(Outcome::Nothing), "{step:?} again");
+        assert_eq!(
+            self.run(step.clone()).await,
+            Ok(Outcome::Nothing),
+            "{step:?} again"
+        );
     }
 }
 
 fn link() -> Step {
-    Step::Link { at: path(".openclaw/openclaw.json"), to: path("openclaw.json") }
+    Step::Link {
+        at: path(".openclaw/openclaw.json"),
+        to: path("openclaw.json"),
+    }
 }
 
 fn migration() -> Step {
-    Step::MoveAndLink { from: path("mcporter-servers.json"), to: path("config/mcporter.json") }
+    Step::MoveAndLink {
+        from: path("mcporter-servers.json"),
+        to: path("config/mcporter.json"),
+    }
 }
 
 #[tokio::test]
@@ -110,7 +131,10 @@ async fn a_command_runs_only_under_its_conditions_and_its_failure_is_a_hitch() {
     assert_eq!(bench.run(step("exit 1")).await, Ok(Outcome::Nothing));
     bench.write("skills-lock.json", "{}");
     bench.write("skills/file-sync/SKILL.md", "");
-    assert_eq!(bench.run(step("exit 6")).await, Err("`sh` ended with exit code 6".into()));
+    assert_eq!(
+        bench.run(step("exit 6")).await,
+        Err("`sh` ended with exit code 6".into())
+    );
     assert_eq!(bench.run(step("echo x > ran")).await, Ok(Outcome::Done));
     assert!(bench.exists("ran"));
     bench.write("skills/web/SKILL.md", "");
@@ -137,12 +161,18 @@ async fn the_time_zone_is_set_when_the_system_has_it() {
     std::fs::create_dir_all(system.join("etc")).unwrap();
     std::fs::write(system.join("etc/localtime"), "old").unwrap();
     assert!(bench.run(Step::Timezone).await.is_err());
-    assert_eq!(std::fs::read_to_string(system.join("etc/localtime")).unwrap(), "old");
+    assert_eq!(
+        std::fs::read_to_string(system.join("etc/localtime")).unwrap(),
+        "old"
+    );
     std::fs::write(zones.join("Berlin"), "zone").unwrap();
     bench.done(Step::Timezone).await;
     let target = std::fs::read_link(system.join("etc/localtime")).unwrap();
     assert_eq!(target, Path::new("/usr/share/zoneinfo/Europe/Berlin"));
-    assert_eq!(std::fs::read_to_string(system.join("etc/timezone")).unwrap(), "Europe/Berlin\n");
+    assert_eq!(
+        std::fs::read_to_string(system.join("etc/timezone")).unwrap(),
+        "Europe/Berlin\n"
+    );
     for zone in ["", "../../../etc/passwd", "/etc/passwd", "Europe"] {
         assert!(timezone::run(zone, &system).is_err(), "{zone}");
     }

@@ -11,10 +11,14 @@ use super::{Hitch, Outcome};
 /// doesn't have changes nothing: the runtime still sees TZ.
 pub(super) fn run(zone: &str, root: &Path) -> Result<Outcome, Hitch> {
     let relative = Path::new(zone);
-    let is_name = relative.components().all(|part| matches!(part, Component::Normal(_)));
+    let is_name = relative
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
     let file = Path::new("usr/share/zoneinfo").join(relative);
     if zone.is_empty() || !is_name || !root.join(&file).is_file() {
-        return Err(Hitch::Refused(format!("the system has no time zone {zone:?}")));
+        return Err(Hitch::Refused(format!(
+            "the system has no time zone {zone:?}"
+        )));
     }
     let target = Path::new("/").join(&file);
     let localtime = root.join("etc/localtime");
@@ -44,5 +48,9 @@ fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<()
         make(&beside)?;
         std::fs::rename(&beside, path)
     };
-    work().map_err(|source| Hitch::System { operation: "replace", path: path.to_owned(), source })
+    work().map_err(|source| Hitch::System {
+        operation: "replace",
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -85,10 +85,17 @@ impl Workspace {
             let published = copy_tree(from, &target).and_then(|()| {
                 let parent = self.make_parent(to)?;
                 let flags = RenameFlags::NOREPLACE;
-                Ok(rustix::fs::renameat_with(&staging, &name, &parent, to.file_name(), flags)?)
+                Ok(rustix::fs::renameat_with(
+                    &staging,
+                    &name,
+                    &parent,
+                    to.file_name(),
+                    flags,
+                )?)
             });
             if published.is_err() {
-                remove_directory(&staging, &name).or_else(|_| rustix::fs::unlinkat(&staging, &name, AtFlags::empty()))?;
+                remove_directory(&staging, &name)
+                    .or_else(|_| rustix::fs::unlinkat(&staging, &name, AtFlags::empty()))?;
             }
             published
         };
@@ -98,7 +105,11 @@ impl Workspace {
 
 fn failed(directory: Option<&RelPath>, source: io::Error) -> WorkspaceError {
     let path = directory.map_or_else(|| ".".to_owned(), RelPath::to_string);
-    WorkspaceError { operation: "list", path, source }
+    WorkspaceError {
+        operation: "list",
+        path,
+        source,
+    }
 }
 
 /// The names in a directory, sorted. Those that are no UTF-8 are left out.

@@ -50,6 +50,11 @@ where
             )
         }
         SdkError::TimeoutError(_) => (StoreErrorKind::Unreachable, "no answer in time".to_owned()),
+        // The body that we give, not the connection: the file got shorter while it was sent.
+        SdkError::DispatchFailure(failure) if failure.is_user() => (
+            StoreErrorKind::Rejected,
+            "the file changed while it was sent".to_owned(),
+        ),
         SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
             Some(cause) => (StoreErrorKind::Unreachable, root_cause(cause)),
             None => (StoreErrorKind::Unreachable, String::new()),
@@ -87,6 +92,7 @@ fn kind_of(
         | "IncompleteBody" => {
             return StoreErrorKind::Rejected;
         }
+        "NotImplemented" => return StoreErrorKind::Other,
         "SlowDown" | "RequestTimeout" => return StoreErrorKind::Unavailable { retry_after },
         _ => {}
     }
@@ -96,6 +102,7 @@ fn kind_of(
         404 => StoreErrorKind::NotFound,
         304 | 409 | 412 => StoreErrorKind::Precondition,
         401 | 403 => StoreErrorKind::Denied,
+        501 => StoreErrorKind::Other,
         429 | 500..=599 => StoreErrorKind::Unavailable { retry_after },
         _ => StoreErrorKind::Other,
     }

@@ -77,8 +77,17 @@ impl S3Config {
     }
 }
 
-/// Makes the SDK's client.
-pub(super) async fn client(config: &S3Config) -> Result<Client, StoreError> {
+/// The SDK's clients; they share their connections.
+pub(super) struct Clients {
+    /// For everything whose answer begins soon.
+    pub(super) requests: Client,
+    /// For uploads: the SDK counts the time that sending takes as waiting for the answer. Stalled ones are ended by
+    /// the SDK's own protection.
+    pub(super) uploads: Client,
+}
+
+/// Makes the SDK's clients.
+pub(super) async fn clients(config: &S3Config) -> Result<Clients, StoreError> {
     let mut loader =
         aws_config::defaults(BehaviorVersion::latest()).http_client(http_client(config)?);
     if let Some(keys) = &config.keys {
@@ -125,7 +134,15 @@ pub(super) async fn client(config: &S3Config) -> Result<Client, StoreError> {
     if let Some(endpoint) = &config.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
-    Ok(Client::from_conf(builder.build()))
+    let uploads = builder.clone().timeout_config(
+        TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build(),
+    );
+    Ok(Clients {
+        requests: Client::from_conf(builder.build()),
+        uploads: Client::from_conf(uploads.build()),
+    })
 }
 
 /// Plain HTTP where the endpoint says so: reading the system's certificates takes longer than a small pull.

@@ -77,7 +77,7 @@ impl S3Store {
         let (if_match, if_none_match) = preconditions(&options.mode);
         count(&self.counters.put);
         let completed = self
-            .client
+            .uploads
             .complete_multipart_upload()
             .bucket(&self.bucket)
             .key(key.as_str())
@@ -108,7 +108,7 @@ impl S3Store {
         let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
         count(&self.counters.put);
         let output = self
-            .client
+            .uploads
             .upload_part()
             .bucket(&self.bucket)
             .key(key.as_str())

@@ -11,18 +11,27 @@ const PASSWORD: &str = "pa\"ss\\w\u{f6}rd";
 fn bench(password: Option<&str>) -> Bench {
     let engine = FakeEngine::new();
     if let Some(password) = password {
-        engine.objects.lock().unwrap().insert(KEY.to_owned(), password.as_bytes().to_vec());
+        engine
+            .objects
+            .lock()
+            .unwrap()
+            .insert(KEY.to_owned(), password.as_bytes().to_vec());
     }
     Bench::new(engine)
 }
 
 fn configure(bench: &Bench, homeserver: &str) {
-    let text = format!("{{ // JSON5\n  channels: {{ matrix: {{ homeserver: '{homeserver}', accessToken: 'stale' }} }},\n  note: 'mine',\n}}");
+    let text = format!(
+        "{{ // JSON5\n  channels: {{ matrix: {{ homeserver: '{homeserver}', accessToken: 'stale' }} }},\n  note: 'mine',\n}}"
+    );
     bench.write("openclaw.json", &text);
 }
 
 fn step() -> Step {
-    Step::MatrixLogin { password_key: ObjectKey::new(KEY).unwrap(), config: path("openclaw.json") }
+    Step::MatrixLogin {
+        password_key: ObjectKey::new(KEY).unwrap(),
+        config: path("openclaw.json"),
+    }
 }
 
 #[tokio::test]
@@ -41,13 +50,23 @@ async fn the_new_token_is_written_and_everything_else_stays() {
     });
     assert_eq!(body, expected);
     let config: serde_json::Value = serde_json::from_str(&bench.read("openclaw.json")).unwrap();
-    assert_eq!((&config["channels"]["matrix"]["accessToken"], &config["note"]), (&"fresh".into(), &"mine".into()));
+    assert_eq!(
+        (
+            &config["channels"]["matrix"]["accessToken"],
+            &config["note"]
+        ),
+        (&"fresh".into(), &"mine".into())
+    );
 }
 
 #[tokio::test]
 async fn a_refusal_changes_nothing_and_tells_no_secret() {
     let answers = [
-        (403, r#"{"errcode":"M_FORBIDDEN","error":"password pa-ss is wrong"}"#, "M_FORBIDDEN"),
+        (
+            403,
+            r#"{"errcode":"M_FORBIDDEN","error":"password pa-ss is wrong"}"#,
+            "M_FORBIDDEN",
+        ),
         (500, "pa-ss", "no error code"),
         (403, r#"{"errcode":"pa-ss"}"#, "no error code"),
     ];
@@ -57,7 +76,10 @@ async fn a_refusal_changes_nothing_and_tells_no_secret() {
         configure(&bench, &server.url(""));
         let before = bench.read("openclaw.json");
         let error = bench.run(step()).await.unwrap_err();
-        assert!(error.contains(expected) && error.contains(&status.to_string()), "{error}");
+        assert!(
+            error.contains(expected) && error.contains(&status.to_string()),
+            "{error}"
+        );
         assert!(!error.contains("pa-ss"), "{error}");
         assert_eq!(bench.read("openclaw.json"), before);
     }
@@ -66,13 +88,22 @@ async fn a_refusal_changes_nothing_and_tells_no_secret() {
 #[tokio::test]
 async fn without_password_or_homeserver_there_is_no_login() {
     let server = Server::start(vec![(200, "{}")]).await;
-    for (password, homeserver) in [(None, Some(server.url(""))), (Some("p"), None), (Some("p"), Some(String::new())), (Some("\n"), Some(server.url("")))] {
+    for (password, homeserver) in [
+        (None, Some(server.url(""))),
+        (Some("p"), None),
+        (Some("p"), Some(String::new())),
+        (Some("\n"), Some(server.url(""))),
+    ] {
         let bench = bench(password);
         match &homeserver {
             Some(url) => configure(&bench, url),
             None => bench.write("openclaw.json", "{}"),
         }
-        assert_eq!(bench.run(step()).await, Ok(Outcome::Nothing), "{password:?} {homeserver:?}");
+        assert_eq!(
+            bench.run(step()).await,
+            Ok(Outcome::Nothing),
+            "{password:?} {homeserver:?}"
+        );
     }
     assert!(server.requests().is_empty());
 }
@@ -82,7 +113,13 @@ async fn an_answer_without_a_token_and_a_broken_file_are_hitches() {
     let server = Server::start(vec![(200, "{}")]).await;
     let bench = bench(Some("p"));
     configure(&bench, &server.url(""));
-    assert!(bench.run(step()).await.unwrap_err().contains("no access token"));
+    assert!(
+        bench
+            .run(step())
+            .await
+            .unwrap_err()
+            .contains("no access token")
+    );
     bench.write("openclaw.json", "{ broken");
     assert!(bench.run(step()).await.is_err());
     assert_eq!(bench.read("openclaw.json"), "{ broken");

@@ -25,14 +25,21 @@ fn step(need: Need) -> PullStep {
 }
 
 fn pulls(bench: &Bench) -> usize {
-    bench.engine.calls().iter().filter(|call| *call == "pull workspace").count()
+    bench
+        .engine
+        .calls()
+        .iter()
+        .filter(|call| *call == "pull workspace")
+        .count()
 }
 
 #[tokio::test(start_paused = true)]
 async fn files_that_never_appear_end_the_startup_with_the_message() {
     let bench = Bench::new(FakeEngine::new());
     let started = Instant::now();
-    let error = run_all(&[Step::Pull(step(Need::Required))], &bench.context).await.unwrap_err();
+    let error = run_all(&[Step::Pull(step(Need::Required))], &bench.context)
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), MESSAGE);
     assert_eq!((pulls(&bench), started.elapsed().as_secs()), (7, 30));
 }
@@ -46,9 +53,13 @@ async fn files_that_appear_later_are_waited_for() {
         std::fs::write(home.join("SOUL.md"), "").unwrap();
         Ok(Report::default())
     };
-    let engine = FakeEngine::new().on_pull(|| Ok(Report::default())).on_pull(appear);
+    let engine = FakeEngine::new()
+        .on_pull(|| Ok(Report::default()))
+        .on_pull(appear);
     let bench = Bench::at(directory, engine);
-    run_all(&[Step::Pull(step(Need::Required))], &bench.context).await.unwrap();
+    run_all(&[Step::Pull(step(Need::Required))], &bench.context)
+        .await
+        .unwrap();
     assert_eq!(pulls(&bench), 2);
 }
 
@@ -60,16 +71,35 @@ async fn a_store_that_can_not_be_reached_is_tried_for_half_a_minute() {
     }
     let bench = Bench::new(engine);
     let started = Instant::now();
-    let error = run_all(&[Step::Pull(step(Need::Required))], &bench.context).await.unwrap_err();
-    assert!(chain(&error).contains("can't reach bucket b at http://127.0.0.1:1"), "{}", chain(&error));
+    let error = run_all(&[Step::Pull(step(Need::Required))], &bench.context)
+        .await
+        .unwrap_err();
+    assert!(
+        chain(&error).contains("can't reach bucket b at http://127.0.0.1:1"),
+        "{}",
+        chain(&error)
+    );
     assert!(pulls(&bench) >= 5, "{} tries", pulls(&bench));
-    assert!((20..=30).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    assert!(
+        (20..=30).contains(&started.elapsed().as_secs()),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_optional_is_tried_once_and_its_failure_is_a_hitch() {
     let bench = Bench::new(FakeEngine::new().on_pull(|| Err(unreachable())));
-    let step = PullStep { require: Vec::new(), ..step(Need::Optional) };
-    assert!(bench.run(Step::Pull(step)).await.unwrap_err().starts_with("can't reach"));
+    let step = PullStep {
+        require: Vec::new(),
+        ..step(Need::Optional)
+    };
+    assert!(
+        bench
+            .run(Step::Pull(step))
+            .await
+            .unwrap_err()
+            .starts_with("can't reach")
+    );
     assert_eq!(pulls(&bench), 1);
 }
