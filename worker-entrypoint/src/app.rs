@@ -7,6 +7,7 @@
 //!                        └──────────── SIGTERM at any point ────────────────────────►┘
 //! ```
 
+mod agent;
 mod connect;
 mod life;
 mod settings;

@@ -30,6 +30,9 @@ pub trait Engine: Send + Sync {
     /// [`start_mirror`](Self::start_mirror).
     fn drain(&self) -> BoxFuture<'_, Result<Report, EngineError>>;
 
+    /// The changed files that the bucket does not hold yet, for messages. Blocks on the file system.
+    fn unsent(&self) -> Vec<String>;
+
     /// What is published from now on. Passes before [`start_mirror`](Self::start_mirror) tell nothing.
     fn subscribe(&self) -> broadcast::Receiver<Published>;
 

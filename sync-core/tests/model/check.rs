@@ -183,7 +183,10 @@ fn may_differ(
 
 fn copies_agree(world: &World, picture: &Picture) {
     let copies = |files: &BTreeMap<String, Bytes>| -> BTreeMap<String, Bytes> {
-        let copies = files.iter().filter(|(path, _)| path.starts_with(COPIES));
+        // Copies of what is never pushed stay where they are.
+        let copies = files
+            .iter()
+            .filter(|(path, _)| path.starts_with(COPIES) && rule_for(path).sync == SyncMode::Both);
         copies
             .map(|(path, content)| (path.clone(), content.clone()))
             .collect()

@@ -120,6 +120,7 @@ impl Running {
     fn start(&self, prepared: Prepared) -> (Runtime, Reloader) {
         let Prepared {
             layout,
+            fallback,
             workspace,
             place,
             client,
@@ -128,6 +129,7 @@ impl Running {
         let prober = Prober {
             // The probe is for the layout's runtime: another one is ready as soon as it runs.
             probe: layout.ready.filter(|_| !own),
+            fallback,
             workspace,
             place: place.clone(),
             client: client.clone(),

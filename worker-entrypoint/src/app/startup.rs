@@ -1,14 +1,11 @@
 //! Everything before the runtime: connecting and the layout's steps.
 
-use std::{ffi::OsStr, path::Path, sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use hiclaw_sync::{settings::Settings, worker::Worker};
-use sync_core::{
-    layout::{Need, ResolvedLayout, Step, Team, Variable, team_from_agents_md},
-    path::RelPath,
-};
+use sync_core::layout::{Need, ReadyCheck, ResolvedLayout, Step, Variable};
 
-use super::connect;
+use super::{agent::Told, connect};
 use crate::{
     cli::RunOptions,
     client::HttpClient,
@@ -19,9 +16,6 @@ use crate::{
     steps::{self, StepContext},
     workspace::Workspace,
 };
-
-/// Port of OpenClaw's gateway where nothing names one.
-const GATEWAY_PORT: u16 = 18789;
 
 /// What a worker starts from.
 pub(super) struct Start<'a> {
@@ -35,6 +29,8 @@ pub(super) struct Start<'a> {
 /// A prepared worker.
 pub(super) struct Prepared {
     pub(super) layout: ResolvedLayout,
+    /// What else tells that the runtime is ready.
+    pub(super) fallback: Option<ReadyCheck>,
     pub(super) workspace: Arc<Workspace>,
     /// Where the runtime's commands run.
     pub(super) place: Place,
@@ -80,11 +76,12 @@ impl Start<'_> {
             let rest = again.layout.steps.get(done..).unwrap_or_default();
             steps::run_all(rest, &self.context(engine, &workspace, &place, &client)).await?;
         }
-        let layout = self.final_layout(&workspace).await?;
+        let (layout, fallback) = self.final_layout(&workspace).await?;
         tracing::info!(duration = ?started.elapsed(), "the workspace is prepared");
         let place = self.place(&layout);
         Ok(Prepared {
             layout,
+            fallback,
             workspace,
             place,
             client,
@@ -118,32 +115,24 @@ impl Start<'_> {
         }
     }
 
-    /// The layout with what only the agent's files tell: the team and the gateway's port.
-    async fn final_layout(&self, workspace: &Arc<Workspace>) -> anyhow::Result<ResolvedLayout> {
-        let workspace = workspace.clone();
-        let inherited_port = self
-            .inherited
-            .get(OsStr::new("OPENCLAW_GATEWAY_PORT"))
-            .cloned();
-        let (team, port) = tokio::task::spawn_blocking(move || {
-            let config = document(&workspace, "openclaw.json")
-                .and_then(|text| sync_core::merge::value(&text).ok());
-            let team = document(&workspace, "AGENTS.md").map_or_else(Team::default, |text| {
-                team_from_agents_md(&text, config.as_ref())
-            });
-            let from_environment =
-                inherited_port.and_then(|port| port.to_str().and_then(|port| port.parse().ok()));
-            (
-                team,
-                from_environment.unwrap_or_else(|| gateway_port(config.as_ref())),
-            )
-        })
-        .await?;
-        let variables = self
-            .settings
-            .variables(&team)
-            .with(Variable::GatewayPort, port.to_string());
-        Ok(self.settings.load_layout_with(&variables)?)
+    /// The layout with what only the agent's files tell, and the look at the runtime that it names without them.
+    async fn final_layout(
+        &self,
+        workspace: &Arc<Workspace>,
+    ) -> anyhow::Result<(ResolvedLayout, Option<ReadyCheck>)> {
+        let told = Told::by(workspace.clone(), self.inherited.clone()).await?;
+        let plain = self.settings.load_layout(&told.team)?;
+        let Some(port) = told.gateway_port else {
+            return Ok((plain, None));
+        };
+        let variables = self.settings.variables(&told.team);
+        let variables = variables.with(Variable::GatewayPort, port.to_string());
+        let layout = self.settings.load_layout_with(&variables)?;
+        let fallback = plain
+            .ready
+            .map(|probe| probe.check)
+            .filter(|check| layout.ready.as_ref().is_some_and(|probe| probe.check != *check));
+        Ok((layout, fallback))
     }
 }
 
@@ -151,15 +140,4 @@ impl Start<'_> {
 fn until_own_files(steps: &[Step]) -> usize {
     let is_own = |step: &Step| matches!(step, Step::Pull(pull) if pull.need == Need::Required);
     steps.iter().position(is_own).map_or(0, |at| at + 1)
-}
-
-fn document(workspace: &Workspace, name: &str) -> Option<String> {
-    let content = workspace.read(&RelPath::new(name).ok()?).ok()??;
-    String::from_utf8(content).ok()
-}
-
-fn gateway_port(config: Option<&serde_json::Value>) -> u16 {
-    let port = config.and_then(|config| config.get("gateway")?.get("port")?.as_u64());
-    port.and_then(|port| u16::try_from(port).ok())
-        .unwrap_or(GATEWAY_PORT)
 }

@@ -78,6 +78,10 @@ impl Engine for FakeEngine {
         Box::pin(async { Ok(Report::default()) })
     }
 
+    fn unsent(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn subscribe(&self) -> broadcast::Receiver<Published> {
         self.events.subscribe()
     }

@@ -91,34 +91,28 @@ fn no_layout_can_claim_the_engines_own_paths() {
 }
 
 #[test]
-fn conflict_copies_are_pushed_wherever_the_mount_pushes_at_all() {
-    let copy = path(".sync-conflicts/SOUL.md.20261121T040000Z.local");
-    let cases: [(&[Own], SyncMode); 5] = [
-        (&[], SyncMode::Both),
-        (&[(&["x"], SyncMode::Pull)], SyncMode::Both),
-        (
-            &[(&["tasks/**"], SyncMode::Both), (&["**"], SyncMode::Pull)],
-            SyncMode::Both,
-        ),
-        (
-            &[(&["a/**"], SyncMode::None), (&["**"], SyncMode::Pull)],
-            SyncMode::None,
-        ),
-        (
-            &[
-                (&["**"], SyncMode::Pull),
-                (&["never-reached"], SyncMode::Push),
-            ],
-            SyncMode::None,
-        ),
+fn conflict_copies_travel_as_far_as_what_they_are_copies_of() {
+    let rule = |patterns: &[&str], sync| Rule::new(globs(patterns).unwrap(), sync);
+    let kept = Rule {
+        deletes: Deletes::Pull,
+        ..rule(&["tasks/**"], SyncMode::Both)
+    };
+    let own = vec![
+        kept,
+        rule(&["openclaw.json"], SyncMode::Merge),
+        rule(&["knowledge/**"], SyncMode::Pull),
     ];
-    for (own, expected) in cases {
-        assert_eq!(rules(own).rule_for(&copy).sync, expected, "{own:?}");
+    let rules = Rules::new(own).unwrap();
+    for (origin, sync, deletes) in [
+        ("SOUL.md", SyncMode::Both, Deletes::Both),
+        ("tasks/t/notes.md", SyncMode::Both, Deletes::Pull),
+        ("openclaw.json", SyncMode::None, Deletes::None),
+        ("knowledge/k", SyncMode::None, Deletes::None),
+    ] {
+        let copy = path(&format!(".sync-conflicts/{origin}.20261121T040000Z.local"));
+        let found = rules.rule_for(&copy);
+        assert_eq!((found.sync, found.deletes), (sync, deletes), "{origin}");
     }
-    assert_eq!(
-        rules(&[(&["**"], SyncMode::None)]).rule_for(&copy).sync,
-        SyncMode::None
-    );
 }
 
 #[test]
