@@ -159,6 +159,10 @@ impl Engine for SyncEngine {
         Box::pin(self.end())
     }
 
+    fn unsent(&self) -> Vec<String> {
+        self.session.unsent().into_iter().map(|unsent| format!("{}/{}", unsent.mount, unsent.path)).collect()
+    }
+
     fn subscribe(&self) -> broadcast::Receiver<Published> {
         self.published.subscribe()
     }

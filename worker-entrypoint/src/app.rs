@@ -9,6 +9,7 @@
 
 mod agent;
 mod connect;
+mod drain;
 mod life;
 mod settings;
 mod startup;

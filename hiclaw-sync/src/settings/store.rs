@@ -270,12 +270,26 @@ fn credentials(
         access_key.or_else(|| lookup.secret("FS_ACCESS_KEY")),
         secret_key.or_else(|| lookup.secret("FS_SECRET_KEY")),
     ) {
-        (Some(access_key), Some(secret_key)) => CredentialSource::Static {
-            access_key,
-            secret_key,
-            // A token belongs to the keys that it came with.
-            session_token: lookup.secret("FS_SESSION_TOKEN").filter(|_| !flags),
-        },
+        (Some(access_key), Some(secret_key)) => {
+            let hint = |name: &&str| lookup.plain(name).is_some();
+            let absent = options.endpoint.is_none() && lookup.text("FS_ENDPOINT").is_none();
+            if absent
+                && !given.endpoint
+                && options.region.is_none()
+                && !AWS_VARIABLES.iter().any(hint)
+            {
+                lookup.mistake(
+                    "HICLAW_FS_ENDPOINT or --endpoint",
+                    "is missing: the store's URL",
+                );
+            }
+            CredentialSource::Static {
+                access_key,
+                secret_key,
+                // A token belongs to the keys that it came with.
+                session_token: lookup.secret("FS_SESSION_TOKEN").filter(|_| !flags),
+            }
+        }
         (None, None) => without_keys(lookup, options, given),
         (access_key, _) => {
             let (name, other) = match access_key {

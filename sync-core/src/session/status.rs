@@ -1,10 +1,12 @@
 //! What a session knows of itself, without asking the store.
 
-use super::Session;
+use super::{Direction, MountPath, Session};
 use crate::{
     conflict::CONFLICTS_DIRECTORY,
+    guard::Approval,
     layout::Rules,
     path::RelPath,
+    plan::{self, Extent, PlanScope, RemoteSource},
     scan::{ScanItem, scan},
     status::{ConflictCopy, MountStatus, Status},
     store::Support,
@@ -39,6 +41,30 @@ impl Session {
             last_push: remembered(super::LAST_PUSH),
             ..Status::default()
         }
+    }
+
+    /// What differs from the last agreement and would be sent or deleted in the bucket, by mount and path. Asks nothing
+    /// of the store; blocks on the file system.
+    #[must_use]
+    pub fn unsent(&self) -> Vec<MountPath> {
+        let scope = PlanScope {
+            extent: Extent::Whole,
+            direction: Direction::Push,
+            approval: Approval::Given,
+        };
+        let mut unsent = Vec::new();
+        for mount in &self.mounts {
+            match plan::plan(mount, &scope, vec![RemoteSource::Assumed]) {
+                Ok(plan) => unsent.extend(plan.tasks.into_iter().map(|task| MountPath {
+                    mount: mount.name.clone(),
+                    path: task.observed.path,
+                })),
+                Err(error) => {
+                    tracing::warn!(mount = mount.name, %error, "can't tell what is not sent")
+                }
+            }
+        }
+        unsent
     }
 
     /// The conflict copies in all mounts. Blocks on the file system.

@@ -116,7 +116,7 @@ fn unpulled_files_are_left_alone(world: &World, picture: &Picture) {
     let mut state = world.state();
     for path in POOL.iter().copied().flatten().copied() {
         if matches!(rule_for(path).sync, SyncMode::Push | SyncMode::None)
-            && picture.local.get(path) != state.left_by_writer.get(path)
+            && picture.local.get(path) != state.left_here.get(path)
         {
             state
                 .violations
@@ -159,10 +159,6 @@ fn may_differ(
     remote: Option<&Bytes>,
 ) -> bool {
     let state = world.state();
-    let written = |content: &Bytes, where_: &str| {
-        let number = state.version_of(content);
-        number.is_some_and(|number| state.versions[number].written.starts_with(where_))
-    };
     match (rule.sync, local, remote) {
         (SyncMode::None, ..) => true,
         // A delete that isn't to travel.
@@ -170,13 +166,15 @@ fn may_differ(
         (SyncMode::Both, None, Some(_)) => !rule.deletes.pushes(),
         (SyncMode::Both | SyncMode::Merge, ..) => false,
         // An edit made here stays here; the bucket's deletes may not travel.
-        (SyncMode::Pull, Some(_), None) if rule.deletes == Deletes::None => true,
-        (SyncMode::Pull, Some(_), _) => state.left_by_writer.get(path) == local,
+        // Without the baseline a delete on the other side can't be told from a file that was never there.
+        (SyncMode::Pull, Some(_), None) | (SyncMode::Push, None, Some(_))
+            if rule.deletes == Deletes::None || state.disturbed =>
+        {
+            true
+        }
+        (SyncMode::Pull, Some(_), _) => state.left_here.get(path) == local,
         (SyncMode::Pull, None, _) => false,
-        (SyncMode::Push, None, Some(_)) if rule.deletes == Deletes::None => true,
-        // Without the baseline a delete here can't be told from a file that was never here.
-        (SyncMode::Push, None, Some(_)) if state.disturbed => true,
-        (SyncMode::Push, _, Some(content)) => written(content, "there"),
+        (SyncMode::Push, _, Some(_)) => state.left_there.get(path) == remote,
         (SyncMode::Push, _, None) => false,
     }
 }

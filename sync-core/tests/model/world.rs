@@ -35,8 +35,10 @@ pub(crate) struct State {
     pub(crate) dirty: BTreeSet<PathName>,
     /// Who touched a path since both sides were last seen to agree in peace.
     pub(crate) touched: BTreeMap<PathName, Touched>,
-    /// Local content as the local writer left it.
-    pub(crate) left_by_writer: BTreeMap<PathName, Bytes>,
+    /// What the local writer left at its paths.
+    pub(crate) left_here: BTreeMap<PathName, Bytes>,
+    /// What the remote writer left at its keys.
+    pub(crate) left_there: BTreeMap<PathName, Bytes>,
     /// Something happened after which the engine can't know who wrote last.
     pub(crate) disturbed: bool,
     /// Both writers touched the same path since the sides last agreed on it.
@@ -210,7 +212,7 @@ impl World {
                 if let Some(old) = self.remote_content(path) {
                     state.supersede(&old);
                     self.bucket.remove(&format!("{PREFIX}{path}"));
-                    state.changed_remotely(path);
+                    state.changed_remotely(path, None);
                 }
             }
             RemoteOp::CopyFromLocal(path) => {
@@ -228,8 +230,9 @@ impl World {
         if let Some(old) = self.remote_content(path).filter(|old| *old != content) {
             state.supersede(&old);
         }
-        self.bucket.insert(&format!("{PREFIX}{path}"), content);
-        state.changed_remotely(path);
+        self.bucket
+            .insert(&format!("{PREFIX}{path}"), content.clone());
+        state.changed_remotely(path, Some(content));
     }
 }
 
@@ -267,15 +270,19 @@ impl State {
         touched.local = true;
         self.met |= touched.remote;
         match content {
-            Some(content) => self.left_by_writer.insert(path, content),
-            None => self.left_by_writer.remove(path),
+            Some(content) => self.left_here.insert(path, content),
+            None => self.left_here.remove(path),
         };
     }
 
-    fn changed_remotely(&mut self, path: PathName) {
+    fn changed_remotely(&mut self, path: PathName, content: Option<Bytes>) {
         let touched = self.touched.entry(path).or_default();
         touched.remote = true;
         self.met |= touched.local;
+        match content {
+            Some(content) => self.left_there.insert(path, content),
+            None => self.left_there.remove(path),
+        };
     }
 }
 

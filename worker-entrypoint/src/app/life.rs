@@ -1,9 +1,6 @@
 //! The worker from its settings to its exit code.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hiclaw_sync::settings::Settings;
@@ -11,6 +8,7 @@ use sync_core::layout::RuntimeSpec;
 use tokio::task::JoinSet;
 
 use super::{
+    drain::drain,
     settings::{self, Waiting},
     startup::{Prepared, Start},
 };
@@ -201,28 +199,4 @@ fn pull(engine: Arc<dyn Engine>) {
             tracing::warn!("{}", chain(&error));
         }
     });
-}
-
-/// Sends the last changes, within the limit.
-async fn drain(engine: Option<&Arc<dyn Engine>>, limit: Duration) {
-    let Some(engine) = engine else { return };
-    let started = Instant::now();
-    match tokio::time::timeout(limit, engine.drain()).await {
-        Ok(Ok(report)) => {
-            for problem in &report.problems {
-                tracing::error!(
-                    mount = problem.mount,
-                    path = problem.path,
-                    "not sent: {}",
-                    problem.message
-                );
-            }
-            tracing::info!(uploaded = report.uploaded.len(), duration = ?started.elapsed(), "the last changes are sent");
-        }
-        Ok(Err(error)) => tracing::error!("the last changes are not sent: {}", chain(&error)),
-        Err(_) => tracing::error!(
-            ?limit,
-            "the last changes are not all sent: the time is over"
-        ),
-    }
 }

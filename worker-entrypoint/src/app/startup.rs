@@ -128,10 +128,12 @@ impl Start<'_> {
         let variables = self.settings.variables(&told.team);
         let variables = variables.with(Variable::GatewayPort, port.to_string());
         let layout = self.settings.load_layout_with(&variables)?;
-        let fallback = plain
-            .ready
-            .map(|probe| probe.check)
-            .filter(|check| layout.ready.as_ref().is_some_and(|probe| probe.check != *check));
+        let fallback = plain.ready.map(|probe| probe.check).filter(|check| {
+            layout
+                .ready
+                .as_ref()
+                .is_some_and(|probe| probe.check != *check)
+        });
         Ok((layout, fallback))
     }
 }

@@ -104,5 +104,9 @@ async fn another_look_counts_once_the_first_has_said_no_for_a_while() {
     prober.workspace.publish(&second, b"").unwrap();
     let started = Instant::now();
     prober.ready().await;
-    assert!((15..17).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    assert!(
+        (15..17).contains(&started.elapsed().as_secs()),
+        "{:?}",
+        started.elapsed()
+    );
 }
