@@ -28,7 +28,7 @@ use crate::{
     mount::{MountError, OpenMount},
     path::{PathError, RelPath},
     progress::Progress,
-    report::Report,
+    report::{Report, RequestCounts},
     store::{Capabilities, ObjectStore, StoreError, Support, probe},
 };
 
@@ -244,19 +244,15 @@ impl Session {
         progress: &Arc<dyn Progress>,
     ) -> Result<Report, PassError> {
         let _one_at_a_time = self.passes.lock().await;
-        let started = Instant::now();
-        let before = self.store.requests();
+        let clock = Clock::start(&*self.store);
         let mut report = Report::default();
         let result = self.run_pass(request, progress, &mut report).await;
-        report.requests = self.store.requests() - before;
-        report.duration = started.elapsed();
-        match result {
-            Ok(()) => {
-                self.remember_pass(request);
-                Ok(report)
-            }
-            Err(source) => Err(PassError { source, report }),
+        if result.is_ok() {
+            self.remember_pass(request);
         }
+        clock
+            .conclude(&*self.store, report, result)
+            .map(|(report, ())| report)
     }
 
     /// What a pass would do. Nothing is changed on either side.
@@ -266,16 +262,12 @@ impl Session {
         progress: &Arc<dyn Progress>,
     ) -> Result<Report, PassError> {
         let _one_at_a_time = self.passes.lock().await;
-        let started = Instant::now();
-        let before = self.store.requests();
+        let clock = Clock::start(&*self.store);
         let mut report = Report::default();
         let result = self.run_plan(request, progress, &mut report).await;
-        report.requests = self.store.requests() - before;
-        report.duration = started.elapsed();
-        match result {
-            Ok(()) => Ok(report),
-            Err(source) => Err(PassError { source, report }),
-        }
+        clock
+            .conclude(&*self.store, report, result)
+            .map(|(report, ())| report)
     }
 
     /// Finds out what the store does, once for every store; remembered in the baselines.
@@ -344,6 +336,36 @@ impl Session {
         *self.probed.write().unwrap_or_else(PoisonError::into_inner) = Some(capabilities);
         for mount in &self.mounts {
             mount.set_capabilities(capabilities);
+        }
+    }
+}
+
+/// What a pass is measured by.
+struct Clock {
+    started: Instant,
+    requests: RequestCounts,
+}
+
+impl Clock {
+    fn start(store: &dyn ObjectStore) -> Self {
+        Self {
+            started: Instant::now(),
+            requests: store.requests(),
+        }
+    }
+
+    /// Puts time and requests into the report, whatever the pass came to.
+    fn conclude<T>(
+        self,
+        store: &dyn ObjectStore,
+        mut report: Report,
+        result: Result<T, SessionError>,
+    ) -> Result<(Report, T), PassError> {
+        report.requests = store.requests() - self.requests;
+        report.duration = self.started.elapsed();
+        match result {
+            Ok(value) => Ok((report, value)),
+            Err(source) => Err(PassError { source, report }),
         }
     }
 }

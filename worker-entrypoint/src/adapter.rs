@@ -160,7 +160,11 @@ impl Engine for SyncEngine {
     }
 
     fn unsent(&self) -> Vec<String> {
-        self.session.unsent().into_iter().map(|unsent| format!("{}/{}", unsent.mount, unsent.path)).collect()
+        self.session
+            .unsent()
+            .into_iter()
+            .map(|unsent| format!("{}/{}", unsent.mount, unsent.path))
+            .collect()
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Published> {

@@ -4,6 +4,8 @@
 
 use std::{io, mem::MaybeUninit};
 
+use rustix::process::Pid;
+
 /// The signals that a thread holds back.
 #[derive(Clone, Copy)]
 pub(crate) struct SignalMask(libc::sigset_t);
@@ -113,6 +115,18 @@ pub(crate) fn keep_ended_children() {
     unsafe {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
     }
+}
+
+/// The process group and the session of this process. `None` where their leaders are in another PID namespace, so that they
+/// have no number here (where the safe wrappers panic).
+pub(crate) fn own_group_and_session() -> Option<(Pid, Pid)> {
+    // SAFETY: both calls take numbers at most, touch no memory, and can't fail for the calling process.
+    #[expect(
+        unsafe_code,
+        reason = "the safe wrappers panic for groups of other namespaces"
+    )]
+    let (group, session) = unsafe { (libc::getpgrp(), libc::getsid(0)) };
+    Some((Pid::from_raw(group)?, Pid::from_raw(session)?))
 }
 
 /// What is to be told about a child.

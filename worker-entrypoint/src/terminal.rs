@@ -10,22 +10,30 @@ use rustix::{
     termios::{tcgetpgrp, tcsetpgrp},
 };
 
-use crate::{process::Group, sys::SignalMask};
+use crate::{
+    process::Group,
+    sys::{self, SignalMask},
+};
 
 /// The terminal on standard input, with this program in its foreground.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     input: io::Stdin,
     own: Pid,
+    session: Pid,
 }
 
 impl Terminal {
     /// The terminal, if there is one that may be handed on.
     pub(crate) fn of_foreground() -> Option<Self> {
-        let own = rustix::process::getpgrp();
+        let (own, session) = sys::own_group_and_session()?;
         let input = io::stdin();
         let foreground = tcgetpgrp(&input).ok()?;
-        (foreground == own).then_some(Self { input, own })
+        (foreground == own).then_some(Self {
+            input,
+            own,
+            session,
+        })
     }
 
     /// Lets `group` read from it and be stopped by its keys. A group that tried to read before is woken up.
@@ -45,7 +53,7 @@ impl Terminal {
     /// the shell comes to the front; otherwise nobody could ever wake the runtime up, and it goes on at once.
     pub(crate) fn stopped(&self, group: Group) {
         self.take();
-        let shell_above = rustix::process::getsid(None).is_ok_and(|session| session != self.own);
+        let shell_above = self.session != self.own;
         if shell_above && let Err(error) = rustix::process::kill_current_process_group(Signal::STOP)
         {
             tracing::debug!(%error, "can't stop");

@@ -118,25 +118,28 @@ pub(crate) fn changes(observed: &Observed) -> (Change, Change) {
     (local, remote)
 }
 
-/// Reads and hashes a whole file; the fingerprint is the one it had before and after.
+/// Reads and hashes a whole file. The fingerprint is taken after reading: one that equals an earlier look proves that
+/// nothing was written meanwhile.
 pub(crate) fn hash_file(
     mount: &OpenMount,
     path: &RelPath,
 ) -> Result<(ContentHash, Fingerprint), LocalError> {
     use std::io::Read as _;
-    let (mut file, fingerprint) = mount.root.open_file(path)?;
+    let failed = |error| LocalError::new("read", path, error);
+    let (mut file, _) = mount.root.open_file(path)?;
     let mut hasher = ContentHasher::default();
     let mut buffer = vec![0; 128 * 1024];
     loop {
-        let read = file
-            .read(&mut buffer)
-            .map_err(|error| LocalError::new("read", path, error))?;
+        let read = file.read(&mut buffer).map_err(failed)?;
         if read == 0 {
             break;
         }
         hasher.update(buffer.get(..read).unwrap_or_default());
     }
-    Ok((hasher.finish(), fingerprint))
+    Ok((
+        hasher.finish(),
+        Fingerprint::of(&file.metadata().map_err(failed)?),
+    ))
 }
 
 /// The problem that a failed local operation is.

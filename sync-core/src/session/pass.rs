@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{PassRequest, Session, SessionError};
+use super::{Clock, PassRequest, Session, SessionError};
 use crate::{
     baseline::RemoteVersion,
     execute::{self, Context, Executed},
@@ -79,8 +79,7 @@ impl Session {
         progress: &Arc<dyn Progress>,
     ) -> Result<(Report, Vec<RelPath>), super::PassError> {
         let _one_at_a_time = self.passes.lock().await;
-        let started = std::time::Instant::now();
-        let before = self.store.requests();
+        let clock = Clock::start(&*self.store);
         let dirty_extent = match dirty {
             Dirty::Everything => Extent::Whole,
             Dirty::Paths(paths) => extent(paths),
@@ -108,12 +107,7 @@ impl Session {
             }
         }
         .await;
-        report.requests = self.store.requests() - before;
-        report.duration = started.elapsed();
-        match result {
-            Ok(unfinished) => Ok((report, unfinished)),
-            Err(source) => Err(super::PassError { source, report }),
-        }
+        clock.conclude(&*self.store, report, result)
     }
 
     pub(super) fn selected<'a>(

@@ -26,18 +26,14 @@ pub(crate) fn history(seed: u64) -> History {
 
 /// A few paths, so that both writers meet often.
 fn paths(random: &mut Rng) -> Vec<PathName> {
-    let groups = random.usize(1..4);
+    let count = random.usize(1..5);
     let mut paths = Vec::new();
-    for _ in 0..groups {
-        let group = if random.u8(0..3) == 0 {
-            POOL[0]
-        } else {
-            POOL[random.usize(..POOL.len())]
-        };
-        paths.extend(group.iter().copied().filter(|_| random.u8(0..3) > 0));
-    }
-    if paths.is_empty() {
-        paths.push("a");
+    let mut group = POOL[0];
+    for _ in 0..count {
+        if random.u8(..2) == 0 {
+            group = POOL[random.usize(..POOL.len())];
+        }
+        paths.push(group[random.usize(..group.len())]);
     }
     paths.sort_unstable();
     paths.dedup();
@@ -159,10 +155,10 @@ impl Generator {
 
     fn events(&mut self) -> Vec<Event> {
         let count = match self.random.u8(..10) {
-            0..5 => 0,
-            5..8 => 1,
-            8 => 2,
-            _ => 3,
+            0..4 => 0,
+            4..7 => 1,
+            7..9 => 2,
+            _ => 4,
         };
         (0..count).map(|_| self.event()).collect()
     }
@@ -189,7 +185,7 @@ impl Generator {
             16 => Happening::BreakOff,
             _ => Happening::Crash(effect),
         };
-        let at = Moment::Call(self.random.usize(..9));
+        let at = Moment::Call(self.random.usize(..7));
         Event { at, what }
     }
 
