@@ -349,7 +349,7 @@ impl Executed {
 }
 
 /// A failing baseline is reported with the path; the next pass finds out more.
-pub(crate) fn baseline_problem(error: BaselineError) -> Failure {
+pub(crate) fn baseline_problem(error: &BaselineError) -> Failure {
     Failure::Problem(ProblemKind::Io, format!("{error}: {}", error.cause()))
 }
 

@@ -130,7 +130,7 @@ pub struct PassError {
     #[source]
     pub source: SessionError,
     /// What was done before; it is done and recorded.
-    pub report: Report,
+    pub report: Box<Report>,
 }
 
 impl Session {
@@ -365,7 +365,10 @@ impl Clock {
         report.duration = self.started.elapsed();
         match result {
             Ok(value) => Ok((report, value)),
-            Err(source) => Err(PassError { source, report }),
+            Err(source) => Err(PassError {
+                source,
+                report: Box::new(report),
+            }),
         }
     }
 }

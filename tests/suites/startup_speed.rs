@@ -1,7 +1,7 @@
 //! How long a worker whose prefix holds 600 objects (10 MiB) takes from its exec to the exec of its runtime. The promise,
 //! a second at most, is made for the release build.
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
 use anyhow::Result;
 use testkit::{Store, Worker, agent, on_store};
@@ -27,9 +27,10 @@ async fn six_hundred_objects_within_the_limit(store: &'static Store) -> Result<(
     let worker = Worker::builder(&bucket)?.start()?;
     worker.wait_for_runtime().await?;
     let took = worker.age();
-    println!(
+    writeln!(
+        std::io::stdout(),
         "600 objects, 10 MiB: the runtime was started {took:?} after the exec of worker-entrypoint"
-    );
+    )?;
     assert!(
         took < SANE,
         "the runtime was started after {took:?}:\n{}",

@@ -189,7 +189,7 @@ async fn prepare_conflict(
         .mount
         .baseline()
         .sending(&task.observed.path)
-        .map_err(baseline_problem)?
+        .map_err(|error| baseline_problem(&error))?
         == Some(staged.hash().digest)
     {
         // What the bucket has is a version that we sent and have no row for: the file has only moved on since.

@@ -124,7 +124,7 @@ async fn send_once(context: &Context, task: &Task) -> Result<(Row, Effect), Fail
         .mount
         .baseline()
         .note_sending(path, &digest)
-        .map_err(baseline_problem)?;
+        .map_err(|error| baseline_problem(&error))?;
     let etag = match put(
         context,
         &key,

@@ -63,7 +63,7 @@ impl Finished {
     pub(super) fn lost(error: tokio::task::JoinError) -> Self {
         let result = Err(PassError {
             source: SessionError::Task(error),
-            report: Report::default(),
+            report: Box::default(),
         });
         Self {
             trigger: Trigger::Schedule,
@@ -144,8 +144,8 @@ async fn push(
                 unfinished.extend(later.into_iter().map(|path| DirtyPath::path(index, path)));
             }
             Err(mut error) => {
-                total.absorb(std::mem::take(&mut error.report));
-                error.report = total;
+                total.absorb(std::mem::take(&mut *error.report));
+                *error.report = total;
                 unfinished.extend(as_dirty(index, paths));
                 unfinished.extend(
                     by_mount

@@ -123,7 +123,7 @@ impl Engine {
                 self.waiting.push_front(command);
             }
             Command::Pass(..) | Command::Plan(..) | Command::Flush(_) => {
-                self.waiting.push_back(command)
+                self.waiting.push_back(command);
             }
         }
     }
@@ -272,7 +272,7 @@ impl Engine {
             Err(error) => Event::Failed {
                 trigger,
                 message: error.to_string(),
-                report: Arc::new(error.report.clone()),
+                report: Arc::new((*error.report).clone()),
             },
         };
         // Nobody listening is no fault.

@@ -60,7 +60,7 @@ impl Session {
                     path: task.observed.path,
                 })),
                 Err(error) => {
-                    tracing::warn!(mount = mount.name, %error, "can't tell what is not sent")
+                    tracing::warn!(mount = mount.name, %error, "can't tell what is not sent");
                 }
             }
         }

@@ -116,7 +116,7 @@ fn replace_with_a_write_in_between(fixture: &Fixture, surprise: Surprise) -> Pub
         .unwrap();
     staged
         .replace_after(&path("f"), &expected, Fate::Superseded, surprise, || {
-            std::fs::rename(&slipped, fixture.dir.path().join("f")).unwrap()
+            std::fs::rename(&slipped, fixture.dir.path().join("f")).unwrap();
         })
         .unwrap()
 }
