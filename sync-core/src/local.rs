@@ -36,6 +36,18 @@ impl Fingerprint {
         }
     }
 
+    /// The fingerprint of no file at all: whatever is there, or isn't, differs from it.
+    #[must_use]
+    pub fn of_nothing() -> Self {
+        Self {
+            size_bytes: 0,
+            mtime_nanoseconds: 0,
+            ctime_nanoseconds: 0,
+            inode: 0,
+            mode: 0,
+        }
+    }
+
     /// True when both are the same file with the same content as far as a rename leaves it visible: a rename changes the
     /// ctime and nothing else.
     #[must_use]

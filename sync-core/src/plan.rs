@@ -96,9 +96,11 @@ pub(crate) struct MountPlan {
 impl MountPlan {
     /// True when carrying the plan out writes or deletes objects.
     pub(crate) fn writes_to_the_store(&self) -> bool {
-        self.tasks
-            .iter()
-            .any(|task| task.decision.target() == Some(Side::Remote))
+        self.tasks.iter().any(|task| {
+            // The copy that a conflict leaves is sent too.
+            task.decision.target() == Some(Side::Remote)
+                || matches!(task.decision, Decision::Conflict(_))
+        })
     }
 }
 

@@ -5,6 +5,8 @@
 //! look at what came out. A crash at any point leaves the tree with old or new versions only; [`recover`] deals with
 //! what stands in the staging directory afterwards.
 
+mod copies;
+
 use std::{
     fs::File,
     io::{self, Write as _},
@@ -15,9 +17,9 @@ use std::{
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
+use self::copies::keep_copy;
 use crate::{
     baseline::{Baseline, BaselineError, Displacement, Fate},
-    conflict,
     digest::{ContentHash, ContentHasher},
     local::{Fingerprint, LocalKind},
     path::RelPath,
@@ -189,8 +191,11 @@ impl Staged {
         }
     }
 
-    /// Publishes as a conflict copy of `side`'s version of `path`; gives where.
+    /// Publishes as a conflict copy of `side`'s version of `path`, unless there is one with the same content; gives where.
     pub fn keep_as_copy(mut self, path: &RelPath, side: Side) -> Result<RelPath, LocalError> {
+        if let Some(copy) = copies::existing(&self.slot.root, path, &self.hash)? {
+            return Ok(copy);
+        }
         let copy = keep_copy(&self.slot.root, &self.slot.name, path, side)?;
         self.slot.disposal = Disposal::Published;
         Ok(copy)
@@ -222,7 +227,7 @@ impl Staged {
         let failed = |error: io::Error| LocalError::new("publish", path, error);
         let root = self.slot.root.clone();
         match root.look(path)? {
-            Some((LocalKind::File, found)) if found.is_same_but_renamed(expected) => {}
+            Some((LocalKind::File, found)) if found == *expected => {}
             _ => return Ok(Published::Stale),
         }
         meanwhile();
@@ -321,7 +326,7 @@ pub fn remove(
     let failed = |error: io::Error| LocalError::new("delete", path, error);
     match root.look(path)? {
         None => return Ok(Removed::Done),
-        Some((LocalKind::File, found)) if found.is_same_but_renamed(expected) => {}
+        Some((LocalKind::File, found)) if found == *expected => {}
         Some(_) => return Ok(Removed::Stale),
     }
     let parent = root.open_parent(path).map_err(failed)?;
@@ -431,34 +436,6 @@ fn sweep(root: &Root) -> Result<(), LocalError> {
         }
     }
     Ok(())
-}
-
-/// Moves a staged file to a free conflict-copy name for `path`.
-fn keep_copy(
-    root: &Root,
-    staged_name: &str,
-    path: &RelPath,
-    side: Side,
-) -> Result<RelPath, LocalError> {
-    let failed = |error: io::Error| LocalError::new("keep a conflict copy of", path, error);
-    for copy in conflict::copy_paths(path, side, jiff::Timestamp::now()) {
-        let parent = root.make_parent(&copy).map_err(failed)?;
-        match root::rename(
-            root.staging(),
-            staged_name,
-            &parent,
-            copy.file_name(),
-            RenameFlags::NOREPLACE,
-        ) {
-            Ok(()) => return Ok(copy),
-            Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => return Err(failed(error.into())),
-        }
-    }
-    Err(failed(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "all names for a conflict copy are taken",
-    )))
 }
 
 fn staged_fingerprint(root: &Root, staged_name: &str) -> io::Result<Option<Fingerprint>> {

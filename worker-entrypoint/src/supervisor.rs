@@ -115,7 +115,7 @@ pub enum Event {
 pub enum Cause {
     /// Its own, or the supervisor's.
     Runtime,
-    /// Somebody pressed Ctrl-C at its terminal.
+    /// Somebody pressed Ctrl-C at its terminal, or closed it.
     Terminal,
 }
 

@@ -9,6 +9,7 @@ use rustix::{
     process::{Pid, Signal},
     termios::{tcgetpgrp, tcsetpgrp},
 };
+use tokio::signal::unix::{self, SignalKind};
 
 use crate::{
     process::Group,
@@ -44,26 +45,47 @@ impl Terminal {
         }
     }
 
-    /// Takes it back.
-    pub(crate) fn take(&self) {
-        self.set(self.own);
+    /// Takes it back from `group`. What somebody else has by now stays theirs.
+    pub(crate) fn take(&self, group: Group) {
+        if self.belongs_to(group.id()) {
+            self.set(self.own);
+        }
     }
 
-    /// The runtime was stopped by a key. Where a shell with job control started this program, the program stops too, so that
-    /// the shell comes to the front; otherwise nobody could ever wake the runtime up, and it goes on at once.
-    pub(crate) fn stopped(&self, group: Group) {
-        self.take();
-        let shell_above = self.session != self.own;
-        if shell_above && let Err(error) = rustix::process::kill_current_process_group(Signal::STOP)
-        {
-            tracing::debug!(%error, "can't stop");
+    /// A key, or a try to read in the background, stopped the runtime. Where a shell with job control started this program,
+    /// the program stops too, so that the shell comes to the front; it may go on once what is given back tells of SIGCONT.
+    /// Elsewhere nobody could ever wake the runtime up, and it goes on at once.
+    pub(crate) fn stopped(&self, group: Group) -> Option<unix::Signal> {
+        self.take(group);
+        if self.session == self.own {
+            self.resume(group);
+            return None;
         }
-        // Here again: the shell said `fg`, or `bg`.
-        if tcgetpgrp(&self.input).is_ok_and(|foreground| foreground == self.own) {
+        let stopped = unix::signal(SignalKind::from_raw(Signal::CONT.as_raw())).and_then(|woken| {
+            rustix::process::kill_current_process_group(Signal::STOP)?;
+            Ok(woken)
+        });
+        match stopped {
+            Ok(woken) => Some(woken),
+            Err(error) => {
+                tracing::debug!(%error, "can't stop");
+                self.resume(group);
+                None
+            }
+        }
+    }
+
+    /// Goes on: in the foreground if that is where the shell put this program, otherwise in the background.
+    pub(crate) fn resume(&self, group: Group) {
+        if self.belongs_to(self.own) {
             self.give(group);
         } else if let Err(error) = group.signal(Signal::CONT) {
             tracing::debug!(%error, "can't wake the runtime up");
         }
+    }
+
+    fn belongs_to(&self, group: Pid) -> bool {
+        tcgetpgrp(&self.input).is_ok_and(|foreground| foreground == group)
     }
 
     fn set(&self, group: Pid) {

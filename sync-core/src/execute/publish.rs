@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     baseline::{Certainty, LocalVersion, Row, RowChange},
+    local::Fingerprint,
     path::RelPath,
     plan::{Direction, Task},
     reconcile::Decision,
@@ -153,7 +154,10 @@ fn keep_remote(
                 .map(|entry| entry.version.clone());
             let row = Row {
                 path: path.clone(),
-                local: None,
+                local: Some(LocalVersion {
+                    fingerprint: Fingerprint::of_nothing(),
+                    certainty: Certainty::Settled,
+                }),
                 remote,
                 digest,
             };

@@ -1,7 +1,7 @@
 //! How what is observed of a path differs from what was known.
 
 use crate::{
-    baseline::{Certainty, LocalVersion, Row},
+    baseline::{Certainty, LocalVersion, Row, RowChange},
     digest::{ContentHash, ContentHasher},
     join::Observed,
     layout::SyncMode,
@@ -162,16 +162,21 @@ pub(crate) fn local_problem(mount: &OpenMount, path: &RelPath, error: &LocalErro
     }
 }
 
-pub(super) fn gone_row(observed: Observed) -> Option<Row> {
+/// What to remember of a path that is gone on one side and not to go on the other. A version that nobody here has seen
+/// stays unknown: it must not be overwritten later as if it were.
+pub(super) fn gone_row(observed: Observed) -> Option<RowChange> {
     let row = observed.baseline?;
     let local = observed.local.and(row.local);
-    let remote = observed.remote.map(|entry| entry.version);
-    Some(Row {
+    let remote = observed.remote.and(row.remote);
+    if local.is_none() && remote.is_none() {
+        return Some(RowChange::Forget(observed.path));
+    }
+    Some(RowChange::Record(Row {
         path: observed.path,
         local,
         remote,
         digest: row.digest,
-    })
+    }))
 }
 
 pub(super) fn explain(local: Change, remote: Change) -> String {

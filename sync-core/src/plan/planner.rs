@@ -170,7 +170,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    pub(super) fn consider(&mut self, observed: Observed) {
+    pub(super) fn consider(&mut self, mut observed: Observed) {
         let rule = self.mount.rules.rule_for(&observed.path);
         let handling = Handling::of(rule);
         match unsupported(self.mount, &observed, handling.policy) {
@@ -189,9 +189,10 @@ impl<'a> Planner<'a> {
             match was_only_touched(self.mount, &observed) {
                 Ok(Touched::Yes) => {
                     local = Change::Unchanged;
+                    observed.baseline = settled_row(&observed);
                     self.plan
                         .row_changes
-                        .extend(settled_row(&observed).map(RowChange::Record));
+                        .extend(observed.baseline.clone().map(RowChange::Record));
                 }
                 Ok(Touched::No) => {}
                 Err(error) => {
@@ -205,10 +206,7 @@ impl<'a> Planner<'a> {
             Decision::Nothing => {}
             Decision::Forget if observed.baseline.is_none() => {}
             Decision::Forget => self.plan.row_changes.push(RowChange::Forget(observed.path)),
-            Decision::RecordGone => self
-                .plan
-                .row_changes
-                .extend(gone_row(observed).map(RowChange::Record)),
+            Decision::RecordGone => self.plan.row_changes.extend(gone_row(observed)),
             decision if !self.scope.direction.allows(decision) => {}
             Decision::Upload
             | Decision::Download

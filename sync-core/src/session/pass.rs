@@ -150,11 +150,11 @@ impl Session {
             concurrency: self.concurrency,
             direction,
         });
-        if plan.writes_to_the_store() {
-            self.probe().await?;
-        }
         let mut unfinished = Vec::new();
         for round in 1..=ROUNDS {
+            if plan.writes_to_the_store() {
+                self.probe().await?;
+            }
             let Executed {
                 report: did,
                 stale,

@@ -12,15 +12,14 @@ use sync_core::{
 };
 
 use super::{
-    check::{self, Expectations},
+    check,
     history::{Approve, BaselineFate, Effect, Event, Happening, History, PathName, Step},
+    rest::summary,
     rules::{POOL, mount},
     store::ScriptedStore,
     world::{Touched, World},
 };
 
-/// Passes in which everything must come to rest when nothing fails any more.
-const PASSES_TO_REST: usize = 5;
 const STATE_FILES: [&str; 3] = ["state.db", "state.db-wal", "state.db-shm"];
 
 /// What was wrong at the end, or on the way there.
@@ -60,19 +59,13 @@ pub(crate) fn run(history: &History) -> Result<(), Failure> {
     })
 }
 
-struct Run {
-    world: Arc<World>,
-    store: Arc<ScriptedStore>,
+pub(crate) struct Run {
+    pub(crate) world: Arc<World>,
+    pub(crate) store: Arc<ScriptedStore>,
     session: Option<Session>,
     /// Nobody knows what changed locally: the session is new.
     all_dirty: bool,
     older_baseline: Vec<(&'static str, Vec<u8>)>,
-}
-
-enum Ended {
-    Quietly(Report),
-    WithAnError,
-    Crashed,
 }
 
 impl Run {
@@ -89,15 +82,15 @@ impl Run {
         run
     }
 
-    fn failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> bool {
         !self.world.state().violations.is_empty()
     }
 
-    fn session(&self) -> &Session {
+    pub(crate) fn session(&self) -> &Session {
         self.session.as_ref().unwrap()
     }
 
-    fn progress(&self) -> Arc<dyn Progress> {
+    pub(crate) fn progress(&self) -> Arc<dyn Progress> {
         self.store.clone()
     }
 
@@ -164,8 +157,8 @@ impl Run {
                 events,
             } => {
                 let request = self.request(*direction, *scope, *approval);
-                let ended = self.pass(&request, events).await;
-                if let Ended::Quietly(report) = ended
+                let report = self.pass(&request, events).await;
+                if let Some(report) = report
                     && events.is_empty()
                 {
                     self.expect_no_trouble(&report);
@@ -177,7 +170,7 @@ impl Run {
         }
     }
 
-    fn request(
+    pub(crate) fn request(
         &self,
         direction: Direction,
         scope: Option<PathName>,
@@ -197,12 +190,13 @@ impl Run {
         }
     }
 
-    async fn pass(&mut self, request: &PassRequest, events: &[Event]) -> Ended {
+    /// A pass; its report, if it came to its end. After a crash the session is opened again.
+    pub(crate) async fn pass(&mut self, request: &PassRequest, events: &[Event]) -> Option<Report> {
         self.store.expect(events);
         let progress = self.progress();
         let result = tokio::select! {
             biased;
-            result = self.session().pass(request, &progress) => Some(result),
+            result = self.session().pass(request, &progress) => Some(result.map_err(Box::new)),
             () = self.store.crashed.notified() => None,
         };
         self.ended(result, events).await
@@ -225,19 +219,20 @@ impl Run {
         let mount = self.session().mounts()[0].clone();
         let result = tokio::select! {
             biased;
-            result = self.session().push_dirty(&mount, dirty, &progress) => Some(result),
+            result = self.session().push_dirty(&mount, dirty, &progress) => {
+                Some(result.map(|(report, _)| report).map_err(Box::new))
+            }
             () = self.store.crashed.notified() => None,
         };
         drop(mount);
-        let result = result.map(|result| result.map(|(report, _)| report));
         self.ended(result, events).await;
     }
 
     async fn ended(
         &mut self,
-        result: Option<Result<Report, PassError>>,
+        result: Option<Result<Report, Box<PassError>>>,
         events: &[Event],
-    ) -> Ended {
+    ) -> Option<Report> {
         self.store.expect(&[]);
         if events.iter().any(|event| event.what.leaves_doubt()) {
             self.world.state().disturb();
@@ -245,7 +240,7 @@ impl Run {
         let crashed = match result {
             Some(Ok(report)) => {
                 self.world.note(format!("  => {}", summary(&report)));
-                return Ended::Quietly(report);
+                return Some(report);
             }
             Some(Err(error)) => {
                 self.world.note(format!("  => {error}"));
@@ -258,11 +253,11 @@ impl Run {
             None => true,
         };
         if !crashed {
-            return Ended::WithAnError;
+            return None;
         }
         drop(self.session.take());
         self.open().await;
-        Ended::Crashed
+        None
     }
 
     async fn plan(&mut self) {
@@ -278,7 +273,7 @@ impl Run {
         }
     }
 
-    fn expect_no_trouble(&self, report: &Report) {
+    pub(crate) fn expect_no_trouble(&self, report: &Report) {
         for problem in &report.problems {
             if !matches!(problem.kind, ProblemKind::UnsafePath | ProblemKind::Denied) {
                 self.world
@@ -291,42 +286,6 @@ impl Run {
     fn make_peace(&self) {
         let agrees = |path: &str| self.world.local_content(path) == self.world.remote_content(path);
         self.world.state().touched.retain(|path, _| !agrees(path));
-    }
-
-    async fn come_to_rest(&mut self) {
-        self.store.heal();
-        let expectations = Expectations::now(&self.world);
-        let request = self.request(Direction::Sync, None, Approve::Yes);
-        for attempt in 1..=PASSES_TO_REST {
-            self.world.note(format!("pass {attempt} to rest"));
-            let ended = self.pass(&request, &[]).await;
-            check::always(&self.world);
-            let Ended::Quietly(report) = ended else {
-                return;
-            };
-            self.expect_no_trouble(&report);
-            if self.failed() {
-                return;
-            }
-            // A pass that only records what both sides hold already reports nothing, but may have asked.
-            let requests = report.requests;
-            let asked = requests.get + requests.put + requests.head + requests.delete;
-            if asked == 0 && is_quiet(report) {
-                break;
-            }
-            if attempt == PASSES_TO_REST {
-                self.world.violation("it doesn't come to rest");
-            }
-        }
-        let request = PassRequest::everything(Direction::Sync);
-        match self.session().plan(&request, &self.progress()).await {
-            Ok(report) if is_quiet(report.clone()) => {}
-            other => self
-                .world
-                .violation(format!("there is still something to do: {other:?}")),
-        }
-        check::at_rest(&self.world);
-        expectations.check(&self.world);
     }
 }
 
@@ -354,41 +313,4 @@ impl super::world::State {
         }
         self.disturbed = true;
     }
-}
-
-fn is_quiet(mut report: Report) -> bool {
-    report
-        .problems
-        .retain(|problem| problem.kind != ProblemKind::UnsafePath);
-    report.is_quiet()
-}
-
-fn summary(report: &Report) -> String {
-    let names = |entries: &[sync_core::report::Entry]| {
-        let names: Vec<_> = entries.iter().map(|entry| &*entry.path).collect();
-        names.join(" ")
-    };
-    let conflicts: Vec<_> = report
-        .conflicts
-        .iter()
-        .map(|conflict| {
-            format!(
-                "{} won by {} copy {}",
-                conflict.path, conflict.winner, conflict.copy
-            )
-        })
-        .collect();
-    let problems: Vec<_> = report
-        .problems
-        .iter()
-        .map(|problem| format!("{} {:?} {}", problem.path, problem.kind, problem.message))
-        .collect();
-    format!(
-        "down [{}] up [{}] deleted here [{}] there [{}] conflicts {conflicts:?} problems {problems:?} held {}",
-        names(&report.downloaded),
-        names(&report.uploaded),
-        names(&report.deleted_local),
-        names(&report.deleted_remote),
-        report.held.len()
-    )
 }

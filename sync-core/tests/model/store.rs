@@ -20,8 +20,9 @@ use sync_core::{
 use tokio::sync::Notify;
 
 use super::{
-    history::{Conditions, Effect, Event, Fault, Happening, Moment, Order, PathName, StoreKind},
+    history::{Conditions, Effect, Event, Fault, Happening, Order, PathName, StoreKind},
     rules::{PREFIX, rule_for},
+    script::{Script, Verdict},
     world::World,
 };
 
@@ -31,21 +32,6 @@ pub(crate) struct ScriptedStore {
     script: Mutex<Script>,
     denied: Mutex<BTreeSet<String>>,
     pub(crate) crashed: Notify,
-}
-
-#[derive(Default)]
-struct Script {
-    calls: usize,
-    files_done: usize,
-    events: Vec<Event>,
-}
-
-/// What is to become of a request after the events before it.
-#[derive(Default)]
-struct Verdict {
-    fault: Option<(Fault, Effect)>,
-    crash: Option<Effect>,
-    break_off: bool,
 }
 
 impl ScriptedStore {
@@ -61,10 +47,7 @@ impl ScriptedStore {
 
     /// What happens during the next pass.
     pub(crate) fn expect(&self, events: &[Event]) {
-        *self.script.lock().unwrap() = Script {
-            events: events.to_vec(),
-            ..Script::default()
-        };
+        *self.script.lock().unwrap() = Script::new(events);
     }
 
     pub(crate) fn deny(&self, path: PathName) {
@@ -79,26 +62,12 @@ impl ScriptedStore {
         self.expect(&[]);
     }
 
-    fn is_write(operation: &str) -> bool {
-        matches!(operation, "PUT" | "DELETE")
-    }
-
     /// Counts the request, lets happen what is to happen before it, and tells what is to become of it.
     fn enter(&self, operation: &'static str, key: &str) -> Verdict {
-        let due: Vec<_> = {
-            let mut script = self.script.lock().unwrap();
-            let now = script.calls;
-            script.calls += 1;
+        let due = {
             // Without conditional writes the window between the HEAD and the write is known and documented.
-            let unguarded =
-                self.kind.conditions == Conditions::Ignored && Self::is_write(operation);
-            let is_due = |event: &mut Event| match (event.at, &event.what) {
-                (Moment::Call(_), Happening::Remote(_)) if unguarded => false,
-                (Moment::Call(at), _) => at <= now,
-                (Moment::FileDone(_), _) => false,
-            };
-            let due = script.events.extract_if(.., is_due).collect();
-            due
+            let unguarded = self.kind.conditions == Conditions::Ignored && is_write(operation);
+            self.script.lock().unwrap().next_call(unguarded)
         };
         if !is_probe(key) {
             self.world.note(format!("  {operation} {key:?}"));
@@ -321,15 +290,7 @@ impl ObjectStore for ScriptedStore {
 /// Between doing and recording: files are reported as finished there, so histories can act there too.
 impl Progress for ScriptedStore {
     fn file_done(&self, path: &RelPath) {
-        let due: Vec<_> = {
-            let mut script = self.script.lock().unwrap();
-            let now = Moment::FileDone(script.files_done);
-            script.files_done += 1;
-            script
-                .events
-                .extract_if(.., |event| event.at == now)
-                .collect()
-        };
+        let due = self.script.lock().unwrap().next_file();
         self.world.note(format!("  done: {path}"));
         for event in due {
             match event.what {
@@ -344,6 +305,10 @@ impl Progress for ScriptedStore {
             }
         }
     }
+}
+
+fn is_write(operation: &str) -> bool {
+    matches!(operation, "PUT" | "DELETE")
 }
 
 fn is_probe(key: &str) -> bool {

@@ -131,7 +131,7 @@ impl World {
             }
             LocalOp::Touch(path) => {
                 if let Ok(file) = File::options().write(true).open(self.mount.join(path)) {
-                    let time = SystemTime::now() - Duration::from_secs(3600);
+                    let time = SystemTime::now() - Duration::from_hours(1);
                     file.set_modified(time).unwrap();
                     state.dirty.insert(path);
                 }

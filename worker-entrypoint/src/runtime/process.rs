@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use tokio::time::Instant;
+use tokio::{signal::unix, time::Instant};
 
 use super::{Launcher, Process};
 use crate::{
@@ -72,6 +72,7 @@ impl Launcher for RuntimeLauncher {
             terminal,
             exit: None,
             phase: Phase::Running,
+            suspended: None,
         }))
     }
 }
@@ -82,6 +83,8 @@ struct RuntimeProcess {
     /// How the leader ended, once it has.
     exit: Option<Exit>,
     phase: Phase,
+    /// While this program is stopped together with the runtime: tells when it goes on.
+    suspended: Option<unix::Signal>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,17 +101,25 @@ impl RuntimeProcess {
         if let Some(exit) = self.exit {
             return exit;
         }
+        let group = self.child.group();
         loop {
-            match self.child.event().await {
-                ChildEvent::Stopped => {
+            let event = tokio::select! {
+                event = self.child.event() => event,
+                () = woken(&mut self.suspended) => {
+                    self.suspended = None;
                     if let Some(terminal) = &self.terminal {
-                        terminal.stopped(self.child.group());
+                        terminal.resume(group);
                     }
+                    continue;
                 }
-                ChildEvent::Ended(exit) => {
+            };
+            match (event, &self.terminal) {
+                (ChildEvent::Stopped, Some(terminal)) => self.suspended = terminal.stopped(group),
+                (ChildEvent::Stopped, None) => {}
+                (ChildEvent::Ended(exit), terminal) => {
                     self.exit = Some(exit);
-                    if let Some(terminal) = &self.terminal {
-                        terminal.take();
+                    if let Some(terminal) = terminal {
+                        terminal.take(group);
                     }
                     return exit;
                 }
@@ -119,7 +130,7 @@ impl RuntimeProcess {
     async fn all_ended(&mut self) -> (Exit, Cause) {
         let exit = self.leader_ended().await;
         let cause = match (&self.terminal, self.phase) {
-            (Some(_), Phase::Running) if is_interrupt(exit) => Cause::Terminal,
+            (Some(_), Phase::Running) if is_of_terminal(exit) => Cause::Terminal,
             _ => Cause::Runtime,
         };
         // A runtime that ended by itself leaves nobody behind who could hold its port or write its files.
@@ -171,6 +182,14 @@ impl Process for RuntimeProcess {
     }
 }
 
+async fn woken(suspended: &mut Option<unix::Signal>) {
+    match suspended {
+        // A stream of signals never ends.
+        Some(signal) => signal.recv().await.unwrap_or(()),
+        None => std::future::pending().await,
+    }
+}
+
 /// The error with the program's name. A file that is no program is a wrong input, not a shortage.
 fn named(program: &str, error: &io::Error) -> io::Error {
     let kind = if error.raw_os_error() == Some(libc::ENOEXEC) {
@@ -181,7 +200,9 @@ fn named(program: &str, error: &io::Error) -> io::Error {
     io::Error::new(kind, format!("{program}: {error}"))
 }
 
-/// The terminal's Ctrl-C, or a program's way of saying that it was that.
-fn is_interrupt(exit: Exit) -> bool {
-    exit.code() == Exit::Signal(Signal::INT.as_raw()).code()
+/// Ctrl-C at the terminal or its end, or a program's way of saying that it was that.
+fn is_of_terminal(exit: Exit) -> bool {
+    [Signal::INT, Signal::HUP]
+        .iter()
+        .any(|signal| exit.code() == Exit::Signal(signal.as_raw()).code())
 }

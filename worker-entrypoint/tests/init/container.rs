@@ -29,7 +29,7 @@ use crate::Result;
 const BUCKET: &str = "hiclaw-storage";
 const KEY: &str = "test";
 const SECRET: &str = "test-secret-key";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Waits for a condition; an error when it does not come true in time.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) -> Result {

@@ -76,7 +76,7 @@ async fn a_runtime_that_ignores_sigterm_is_killed_with_everything_it_started() -
 }
 
 /// Counts the zombies that the container sees until there is none; ends with 0 then, and with 9 if it takes too long.
-const NO_ZOMBIES: &str = r#"
+const NO_ZOMBIES: &str = r"
 i=0
 while [ $i -lt 500 ]; do
   i=$((i + 1))
@@ -84,7 +84,7 @@ while [ $i -lt 500 ]; do
   sleep 0.02
 done
 exit 9
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn double_forked_orphans_are_reaped() -> Result {

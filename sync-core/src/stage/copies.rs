@@ -1,0 +1,89 @@
+//! Conflict copies on disk: making one, and finding one that is there already.
+
+use std::{io, io::Read as _};
+
+use rustix::fs::RenameFlags;
+
+use crate::{
+    conflict,
+    digest::{ContentHash, ContentHasher},
+    path::RelPath,
+    report::Side,
+    root::{self, LocalError, Root},
+};
+
+/// Moves a staged file to a free conflict-copy name for `path`.
+pub(super) fn keep_copy(
+    root: &Root,
+    staged_name: &str,
+    path: &RelPath,
+    side: Side,
+) -> Result<RelPath, LocalError> {
+    let failed = |error: io::Error| LocalError::new("keep a conflict copy of", path, error);
+    for copy in conflict::copy_paths(path, side, jiff::Timestamp::now()) {
+        let parent = root.make_parent(&copy).map_err(failed)?;
+        match root::rename(
+            root.staging(),
+            staged_name,
+            &parent,
+            copy.file_name(),
+            RenameFlags::NOREPLACE,
+        ) {
+            Ok(()) => return Ok(copy),
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+    Err(failed(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "all names for a conflict copy are taken",
+    )))
+}
+
+/// A copy of `path` with this very content: after a crash or a lost baseline the same version comes up once more.
+pub(super) fn existing(
+    root: &Root,
+    path: &RelPath,
+    hash: &ContentHash,
+) -> Result<Option<RelPath>, LocalError> {
+    let Some(directory) = conflict::copy_paths(path, Side::Local, jiff::Timestamp::UNIX_EPOCH)
+        .next()
+        .and_then(|copy| copy.parent())
+    else {
+        return Ok(None);
+    };
+    let failed = |error| LocalError::new("look for conflict copies of", path, error);
+    let entries = match std::fs::read_dir(root.path().join(directory.as_str())) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        let Some(copy) = name.to_str().and_then(|name| directory.join(name).ok()) else {
+            continue;
+        };
+        if conflict::origin(&copy).as_ref() == Some(path) && holds(root, &copy, hash)? {
+            return Ok(Some(copy));
+        }
+    }
+    Ok(None)
+}
+
+fn holds(root: &Root, copy: &RelPath, hash: &ContentHash) -> Result<bool, LocalError> {
+    let (mut file, fingerprint) = root.open_file(copy)?;
+    if fingerprint.size_bytes != hash.size_bytes {
+        return Ok(false);
+    }
+    let mut hasher = ContentHasher::default();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        let read = file
+            .read(&mut buffer)
+            .map_err(|error| LocalError::new("read", copy, error))?;
+        if read == 0 {
+            return Ok(hasher.finish().digest == hash.digest);
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+    }
+}
