@@ -11,7 +11,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use self::stage::Stage;
+use self::stage::{Stage, say};
 
 /// Arguments of `demo`.
 #[derive(Debug, Clone, Default, Args)]
@@ -28,16 +28,20 @@ pub struct DemoArguments {
 pub async fn run(arguments: DemoArguments, command: Vec<String>) -> anyhow::Result<()> {
     let once = arguments.once || !std::io::IsTerminal::is_terminal(&std::io::stdout());
     let mut stage = Stage::set(arguments.keep, command).await?;
-    stage.say("1. The bucket holds what a controller seeds for an agent named alice: configuration, SOUL.md, AGENTS.md, a skill.");
-    stage.start().await?;
+    say(
+        "1. The bucket holds what a controller seeds for an agent named alice: configuration, SOUL.md, AGENTS.md, a skill.",
+    );
+    stage.start()?;
     let took = stage.until("the runtime runs", Stage::runtime_runs).await?;
-    stage.say(&format!("2. worker-entrypoint pulled it, prepared the workspace and started the runtime, {took:.1?} after its own start."));
+    say(&format!(
+        "2. worker-entrypoint pulled it, prepared the workspace and started the runtime, {took:.1?} after its own start."
+    ));
 
     stage.write_local("results/report.md", "# Report\n\nDone.\n")?;
     let took = stage
         .until_object("results/report.md", "# Report\n\nDone.\n")
         .await?;
-    stage.say(&format!(
+    say(&format!(
         "3. The agent wrote results/report.md; {took:.1?} later it was in the bucket."
     ));
 
@@ -50,12 +54,14 @@ pub async fn run(arguments: DemoArguments, command: Vec<String>) -> anyhow::Resu
             stage.runtime_uses("model-two")
         })
         .await?;
-    stage.say(&format!("4. The controller changed the model in openclaw.json; {took:.1?} after the pull was asked for the runtime used it."));
+    say(&format!(
+        "4. The controller changed the model in openclaw.json; {took:.1?} after the pull was asked for the runtime used it."
+    ));
     ensure!(
         stage.local("openclaw.json")?.contains("kept-by-the-agent"),
         "the merge lost the agent's own field"
     );
-    stage.say("   The agent's own fields are still there: the file was merged, not replaced.");
+    say("   The agent's own fields are still there: the file was merged, not replaced.");
 
     stage.put("skills/translate/SKILL.md", stage::SKILL).await?;
     stage.ask_for_pull()?;
@@ -66,7 +72,7 @@ pub async fn run(arguments: DemoArguments, command: Vec<String>) -> anyhow::Resu
                 .is_ok_and(|text| text == stage::SKILL)
         })
         .await?;
-    stage.say(&format!(
+    say(&format!(
         "5. The controller added a skill; {took:.1?} later the agent had it."
     ));
 
@@ -82,7 +88,9 @@ pub async fn run(arguments: DemoArguments, command: Vec<String>) -> anyhow::Resu
     stage
         .until_object("memory/last-words.md", "written a moment before the stop\n")
         .await?;
-    stage.say(&format!("6. SIGTERM: the runtime stopped, the edit made a moment before was sent, exit code 0, in {took:.1?}."));
+    say(&format!(
+        "6. SIGTERM: the runtime stopped, the edit made a moment before was sent, exit code 0, in {took:.1?}."
+    ));
     stage.leave();
     Ok(())
 }

@@ -63,7 +63,7 @@ pub(super) fn configuration(model: &str) -> String {
 pub(super) struct Stage {
     directory: PathBuf,
     /// Removes the directory at the end, unless it is to be kept.
-    _temporary: Option<tempfile::TempDir>,
+    temporary: Option<tempfile::TempDir>,
     store: S3Store,
     endpoint: String,
     secret: Secret,
@@ -77,17 +77,13 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts the store and seeds the agent.
     pub(super) async fn set(keep: Option<PathBuf>, command: Vec<String>) -> anyhow::Result<Self> {
-        let (directory, temporary) = match keep {
-            Some(directory) => {
-                std::fs::create_dir_all(&directory)
-                    .with_context(|| format!("can't create {}", directory.display()))?;
-                (std::fs::canonicalize(&directory)?, None)
-            }
-            None => {
-                let temporary =
-                    tempfile::tempdir().context("can't create a temporary directory")?;
-                (temporary.path().to_owned(), Some(temporary))
-            }
+        let (directory, temporary) = if let Some(directory) = keep {
+            std::fs::create_dir_all(&directory)
+                .with_context(|| format!("can't create {}", directory.display()))?;
+            (std::fs::canonicalize(&directory)?, None)
+        } else {
+            let temporary = tempfile::tempdir().context("can't create a temporary directory")?;
+            (temporary.path().to_owned(), Some(temporary))
         };
         let secret = Secret::new(format!("{:032x}", fastrand::u128(..)));
         let server = Server::bind(ServeOptions {
@@ -123,7 +119,7 @@ impl Stage {
         let store = S3Store::connect(&config).await?;
         let stage = Self {
             directory,
-            _temporary: temporary,
+            temporary,
             store,
             endpoint,
             secret,
@@ -151,7 +147,7 @@ impl Stage {
     }
 
     /// Starts the worker on the seeded bucket.
-    pub(super) async fn start(&mut self) -> anyhow::Result<()> {
+    pub(super) fn start(&mut self) -> anyhow::Result<()> {
         let program = std::env::current_exe().context("can't find this program")?;
         let mut command = Command::new(program);
         command
@@ -308,29 +304,25 @@ impl Stage {
     }
 
     pub(super) fn invite(&self) {
-        self.say("Now you: edit files in");
-        self.say(&format!("     {}", self.workspace().display()));
-        self.say(&format!(
+        say("Now you: edit files in");
+        say(&format!("     {}", self.workspace().display()));
+        say(&format!(
             "   or objects in s3://{BUCKET}/agents/{AGENT}/ at {}",
             self.endpoint
         ));
-        self.say(&format!(
+        say(&format!(
             "   (access key {ACCESS_KEY}, secret key {}); Ctrl-C ends the demo.",
             self.secret.expose()
         ));
     }
 
     pub(super) fn leave(&self) {
-        if self._temporary.is_none() {
-            self.say(&format!(
+        if self.temporary.is_none() {
+            say(&format!(
                 "Store and files are kept in {}.",
                 self.directory.display()
             ));
         }
-    }
-
-    pub(super) fn say(&self, text: &str) {
-        print(text);
     }
 
     fn workspace(&self) -> PathBuf {
@@ -343,11 +335,12 @@ async fn tell(stream: Option<impl tokio::io::AsyncRead + Unpin>) {
     let Some(stream) = stream else { return };
     let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        print(&format!("      | {line}"));
+        say(&format!("      | {line}"));
     }
 }
 
-fn print(text: &str) {
+/// A line of the demo's own.
+pub(super) fn say(text: &str) {
     // A closed pipe: nobody looks any more, the tour goes on to its clean end.
     writeln!(std::io::stdout(), "{text}").ok();
 }
