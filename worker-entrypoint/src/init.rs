@@ -53,7 +53,10 @@ pub fn enter() -> io::Result<()> {
             before.restore();
             Ok(())
         }
-        Fork::Parent(engine) => process::exit(watch_over(engine, extent)),
+        Fork::Parent(engine) => {
+            sys::forget_code();
+            process::exit(watch_over(engine, extent))
+        }
     }
 }
 

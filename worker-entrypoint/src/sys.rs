@@ -70,6 +70,52 @@ impl SignalMask {
     }
 }
 
+/// Gives back the memory of code that has run once and is not needed any more. What is needed is read in again.
+pub(crate) fn forget_code() {
+    // SAFETY: the callback has the signature that is asked for, takes no data, and lives as long as the program.
+    #[expect(unsafe_code, reason = "no safe wrapper exists")]
+    unsafe {
+        libc::dl_iterate_phdr(Some(forget_object), std::ptr::null_mut());
+    }
+}
+
+/// Gives back the read-only segments of one program or library.
+#[expect(unsafe_code, reason = "called back from C")]
+unsafe extern "C" fn forget_object(
+    object: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    _data: *mut libc::c_void,
+) -> libc::c_int {
+    // The granularity of pages is 64 KiB at most; a start that is rounded up to it lies on a page of any size.
+    const ALIGNMENT: usize = 64 * 1024;
+    // SAFETY: the C library hands in a valid object whose headers are an array of that length. A read-only segment is a
+    // private mapping of a file that nobody wrote to, so its pages hold what the file holds, and dropping them changes nothing
+    // that can be read. The range is within the segment.
+    unsafe {
+        let object = &*object;
+        for number in 0..object.dlpi_phnum {
+            let header = &*object.dlpi_phdr.add(usize::from(number));
+            if header.p_type != libc::PT_LOAD || header.p_flags & libc::PF_W != 0 {
+                continue;
+            }
+            let (Ok(base), Ok(address), Ok(length)) = (
+                usize::try_from(object.dlpi_addr),
+                usize::try_from(header.p_vaddr),
+                usize::try_from(header.p_filesz),
+            ) else {
+                continue;
+            };
+            let start = (base + address).next_multiple_of(ALIGNMENT);
+            let end = (base + address + length) / ALIGNMENT * ALIGNMENT;
+            if let Some(length) = end.checked_sub(start) {
+                let start = std::ptr::with_exposed_provenance_mut(start);
+                libc::madvise(start, length, libc::MADV_DONTNEED);
+            }
+        }
+    }
+    0
+}
+
 /// Which process came out of [`fork`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fork {

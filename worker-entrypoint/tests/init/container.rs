@@ -152,39 +152,77 @@ enum Kind {
     Namespace,
     /// The child is the init.
     Plain,
+    /// The child is `script`, whose only child is the init.
+    Terminal,
+}
+
+impl Kind {
+    fn command(self, words: &[&str]) -> Command {
+        let mut command = match self {
+            Self::Namespace => {
+                let mut command = Command::new("unshare");
+                command.args(NAMESPACE).args(words);
+                command
+            }
+            Self::Plain => {
+                let (program, arguments) = words.split_first().unwrap_or((&"true", &[]));
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }
+            Self::Terminal => {
+                let quoted = words
+                    .iter()
+                    .map(|word| format!("'{}'", word.replace('\'', r"'\''")));
+                // The shell is replaced, so that nobody with job control is above the program.
+                let line = format!("exec {}", quoted.collect::<Vec<_>>().join(" "));
+                let mut command = Command::new("script");
+                command.args(["-q", "-e", "-f", "-c", &line, "/dev/null"]);
+                command
+            }
+        };
+        command.stdin(match self {
+            Self::Namespace | Self::Plain => Stdio::null(),
+            Self::Terminal => Stdio::piped(),
+        });
+        command
+    }
 }
 
 impl Container {
     /// Starts it as process 1, with a shell script as the runtime.
     pub(crate) fn start(host: &Host, options: &[&str], script: &str) -> Result<Self> {
-        let mut command = Command::new("unshare");
-        command
-            .args(NAMESPACE)
-            .arg(env!("CARGO_BIN_EXE_worker-entrypoint"))
-            .args(options);
-        Self::run(command, Kind::Namespace, host, script)
+        Self::run(Kind::Namespace, host, options, script)
     }
 
     /// Starts it as any process, with an init by request.
     pub(crate) fn without_namespace(host: &Host, script: &str) -> Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_worker-entrypoint"));
-        command.arg("--force-init");
-        Self::run(command, Kind::Plain, host, script)
+        Self::run(Kind::Plain, host, &["--force-init"], script)
     }
 
-    fn run(mut command: Command, kind: Kind, host: &Host, script: &str) -> Result<Self> {
+    /// Starts it in the foreground of a terminal of its own.
+    pub(crate) fn at_a_terminal(host: &Host, script: &str) -> Result<Self> {
+        Self::run(Kind::Terminal, host, &["--force-init"], script)
+    }
+
+    /// Presses keys at its terminal.
+    pub(crate) fn press(&mut self, keys: &str) -> Result {
+        let input = self.child.stdin.as_mut().ok_or("there is no terminal")?;
+        input.write_all(keys.as_bytes())?;
+        Ok(input.flush()?)
+    }
+
+    fn run(kind: Kind, host: &Host, options: &[&str], script: &str) -> Result<Self> {
         let root = tempfile::tempdir_in(host.directory.path())?;
         let log = root.path().join("log");
         let output = File::create(&log)?;
-        let child = command
-            .arg("--root")
-            .arg(root.path())
-            .args([
-                "--",
-                "sh",
-                "-c",
-                &format!("echo $$ > runtime.lock\n{script}"),
-            ])
+        let place = root.path().display().to_string();
+        let script = format!("echo $$ > runtime.lock\n{script}");
+        let mut words = vec![env!("CARGO_BIN_EXE_worker-entrypoint")];
+        words.extend_from_slice(options);
+        words.extend(["--root", &place, "--", "sh", "-c", &script]);
+        let child = kind
+            .command(&words)
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .env("TZ", "UTC")
@@ -192,7 +230,6 @@ impl Container {
             .env("HICLAW_FS_ENDPOINT", &host.endpoint)
             .env("HICLAW_FS_ACCESS_KEY", KEY)
             .env("HICLAW_FS_SECRET_KEY", SECRET)
-            .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()?;
@@ -231,11 +268,20 @@ impl Container {
     fn init_now(&self) -> Option<Pid> {
         let own = Pid::from_child(&self.child);
         let init = match self.kind {
-            Kind::Namespace => first_child(own)?,
+            Kind::Namespace | Kind::Terminal => first_child(own)?,
             Kind::Plain => own,
         };
         let name = fs::read_to_string(process(init).join("comm")).ok()?;
         name.starts_with("worker-entrypo").then_some(init)
+    }
+
+    /// The memory that the init holds.
+    pub(crate) fn init_kibibytes(&self) -> Result<u64> {
+        let init = self.init_now().ok_or("there is no process 1")?;
+        let status = fs::read_to_string(process(init).join("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        Ok(number.ok_or("it tells no size")?.parse()?)
     }
 
     pub(crate) fn signal_init(&self, signal: Signal) -> Result {

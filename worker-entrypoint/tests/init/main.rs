@@ -167,3 +167,38 @@ async fn an_init_that_is_not_process_1_takes_its_engine_along() -> Result {
     assert_eq!(container.ended().await?, 137, "{}", container.log());
     until("the end of the runtime", || !container.runtime_lives()).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_the_runtime_reads_the_keys_and_ctrl_c_ends_the_worker() -> Result {
+    if let Err(error) = std::process::Command::new("script").arg("-V").output() {
+        return container::skip(&format!("script: {error}"));
+    }
+    let host = Host::start().await?;
+    let script = "touch up; read word; echo $word > word; sleep 1000";
+    let mut container = Container::at_a_terminal(&host, script)?;
+    container.runtime_runs().await?;
+    container.press("hello\n")?;
+    until("the word", || {
+        container.local("word").is_ok_and(|word| word == "hello\n")
+    })
+    .await?;
+    // Nobody could ever wake the runtime up after Ctrl-Z: it goes on.
+    container.press("\x1a")?;
+    container.press("\x03")?;
+    assert_eq!(container.ended().await?, 130, "{}", container.log());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_init_is_small() -> Result {
+    let Some(host) = host().await? else {
+        return Ok(());
+    };
+    let container = Container::start(&host, &[], OBEDIENT)?;
+    container.runtime_runs().await?;
+    let kibibytes = container.init_kibibytes()?;
+    // A debug build has more to relocate; the release build is held to 2 MiB.
+    let limit = if cfg!(debug_assertions) { 4096 } else { 2048 };
+    assert!(kibibytes <= limit, "{kibibytes} KiB");
+    Ok(())
+}
