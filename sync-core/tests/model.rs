@@ -14,6 +14,9 @@ mod generate;
 #[path = "model/history.rs"]
 mod history;
 #[cfg(test)]
+#[path = "model/obstacles.rs"]
+mod obstacles;
+#[cfg(test)]
 #[path = "model/regressions.rs"]
 mod regressions;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use sync_core::layout::{Deletes, Rule, SyncMode};
 use super::{
     history::PathName,
     rules::{POOL, PREFIX, UNSAFE_KEYS, rule_for},
-    world::{Fate, World},
+    world::{ELSEWHERE, Fate, VICTIM, World},
 };
 
 const COPIES: &str = ".sync-conflicts/";
@@ -43,9 +43,10 @@ fn collect(mount: &Path, directory: &Path, files: &mut BTreeMap<String, Bytes>) 
         if relative == ".hiclaw-sync" {
             continue;
         }
-        if path.is_dir() {
+        let found = std::fs::symlink_metadata(&path).unwrap();
+        if found.is_dir() {
             collect(mount, &path, files);
-        } else {
+        } else if found.is_file() {
             let content = std::fs::read(&path).unwrap();
             files.insert(relative.to_owned(), content.into());
         }
@@ -62,9 +63,13 @@ pub(crate) fn always(world: &World) {
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
+    let ours = ["mount", "writer", ELSEWHERE, VICTIM];
+    let elsewhere = std::fs::read_dir(world.outside.join(ELSEWHERE)).unwrap();
     if outside
         .iter()
-        .any(|name| name != "mount" && name != "writer")
+        .any(|name| ours.iter().all(|known| name != known))
+        || elsewhere.count() > 0
+        || std::fs::read(world.outside.join(VICTIM)).unwrap() != VICTIM.as_bytes()
     {
         world.violation(format!("written outside the mount: {outside:?}"));
     }
@@ -90,7 +95,18 @@ fn every_current_version_stands(world: &World, picture: &Picture) {
 
 fn only_known_content(world: &World, picture: &Picture) {
     let mut state = world.state();
-    let in_pool = |path: &str| POOL.iter().any(|paths| paths.contains(&path));
+    // An obstacle may be a file where the directory of a path would be.
+    let stands_for = |path: &str, known: &str| {
+        known
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let in_pool = |path: &str| {
+        POOL.iter()
+            .copied()
+            .flatten()
+            .any(|known| stands_for(path, known))
+    };
     for (side, files) in [("here", &picture.local), ("there", &picture.remote)] {
         for (path, content) in files {
             let engines = side == "there" && path.starts_with(".hiclaw/probe-");

@@ -6,7 +6,7 @@ use sync_core::session::Direction;
 use super::{
     history::{
         Approve, BaselineFate, Conditions, Effect, Event, Fault, Happening, History, HowToWrite,
-        LocalOp, Moment, Order, PathName, RemoteOp, Size, Step, StoreKind,
+        LocalOp, Moment, Obstacle, Order, PathName, RemoteOp, Size, Step, StoreKind,
     },
     rules::{POOL, UNSAFE_KEYS},
 };
@@ -55,6 +55,13 @@ impl Generator {
     }
 
     fn store(&mut self) -> StoreKind {
+        let conditions = if self.one_in(6) {
+            Conditions::Ignored
+        } else {
+            Conditions::Honoured
+        };
+        // Side by side, any request may fall between the HEAD and the write that stand in for a condition.
+        let side_by_side = conditions == Conditions::Honoured && self.one_in(8);
         StoreKind {
             page_objects: if self.one_in(2) { 1000 } else { 2 },
             order: if self.one_in(5) {
@@ -62,11 +69,8 @@ impl Generator {
             } else {
                 Order::Bytes
             },
-            conditions: if self.one_in(6) {
-                Conditions::Ignored
-            } else {
-                Conditions::Honoured
-            },
+            conditions,
+            concurrency: if side_by_side { 4 } else { 1 },
         }
     }
 
@@ -117,7 +121,7 @@ impl Generator {
 
     fn local_op(&mut self) -> LocalOp {
         let path = self.path();
-        match self.random.u8(..20) {
+        match self.random.u8(..22) {
             0..10 => {
                 let how = match self.random.u8(..3) {
                     0 => HowToWrite::InPlace,
@@ -126,12 +130,21 @@ impl Generator {
                 };
                 LocalOp::Write(path, how, self.size())
             }
-            10..14 => LocalOp::Delete(path),
+            10..14 | 20 => LocalOp::Delete(path),
             14..16 => LocalOp::Rename(path, self.path()),
             16 => LocalOp::Touch(path),
             17 => LocalOp::Rewrite(path),
             18 => LocalOp::Chmod(path, if self.one_in(2) { 0o755 } else { 0o640 }),
-            _ => LocalOp::CopyFromRemote(path),
+            19 => LocalOp::CopyFromRemote(path),
+            _ => {
+                let obstacle = match self.random.u8(..4) {
+                    0 => Obstacle::Directory,
+                    1 => Obstacle::Link,
+                    2 => Obstacle::ParentLink,
+                    _ => Obstacle::ParentFile,
+                };
+                LocalOp::Obstruct(path, obstacle)
+            }
         }
     }
 

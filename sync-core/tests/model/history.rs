@@ -18,6 +18,8 @@ pub(crate) struct StoreKind {
     pub(crate) page_objects: usize,
     pub(crate) order: Order,
     pub(crate) conditions: Conditions,
+    /// Requests under way at once. With more than one a history is no longer the same each time.
+    pub(crate) concurrency: usize,
 }
 
 impl StoreKind {
@@ -25,6 +27,7 @@ impl StoreKind {
         page_objects: 1000,
         order: Order::Bytes,
         conditions: Conditions::Honoured,
+        concurrency: 1,
     };
 }
 
@@ -136,6 +139,19 @@ pub(crate) enum LocalOp {
     Chmod(PathName, u32),
     /// Brings the bucket's version here by other means than the engine.
     CopyFromRemote(PathName),
+    /// Puts something else where a file or its directory would be, if there is nothing.
+    Obstruct(PathName, Obstacle),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Obstacle {
+    Directory,
+    /// A link to a file outside the mount.
+    Link,
+    /// A link to a directory outside the mount, in place of the directory of the path.
+    ParentLink,
+    /// A file in place of the directory of the path.
+    ParentFile,
 }
 
 #[derive(Debug, Clone, Copy)]

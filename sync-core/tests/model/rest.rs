@@ -17,6 +17,7 @@ const PASSES_TO_REST: usize = 5;
 impl Run {
     pub(crate) async fn come_to_rest(&mut self) {
         self.store.heal();
+        self.world.clear_the_way();
         let expectations = Expectations::now(&self.world);
         let request = self.request(Direction::Sync, None, Approve::Yes);
         for attempt in 1..=PASSES_TO_REST {

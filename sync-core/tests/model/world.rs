@@ -20,6 +20,10 @@ use super::{
     rules::PREFIX,
 };
 
+/// What links out of the mount lead to: a directory that must stay empty and a file that must stay as it is.
+pub(crate) const ELSEWHERE: &str = "elsewhere";
+pub(crate) const VICTIM: &str = "victim";
+
 pub(crate) struct World {
     _directory: tempfile::TempDir,
     pub(crate) outside: PathBuf,
@@ -39,6 +43,8 @@ pub(crate) struct State {
     pub(crate) left_here: BTreeMap<PathName, Bytes>,
     /// What the remote writer left at its keys.
     pub(crate) left_there: BTreeMap<PathName, Bytes>,
+    /// What stands where files or their directories should be.
+    pub(crate) obstacles: Vec<PathBuf>,
     /// Something happened after which the engine can't know who wrote last.
     pub(crate) disturbed: bool,
     /// Both writers touched the same path since the sides last agreed on it.
@@ -76,6 +82,8 @@ impl World {
         .unwrap();
         let mount = directory.path().join("mount");
         fs::create_dir(&mount).unwrap();
+        fs::create_dir(directory.path().join(ELSEWHERE)).unwrap();
+        fs::write(directory.path().join(VICTIM), VICTIM).unwrap();
         Self {
             outside: directory.path().to_owned(),
             _directory: directory,
@@ -98,6 +106,9 @@ impl World {
     }
 
     pub(crate) fn local_content(&self, path: &str) -> Option<Bytes> {
+        if self.is_obstructed(path) {
+            return None;
+        }
         fs::read(self.mount.join(path)).ok().map(Bytes::from)
     }
 
@@ -108,6 +119,9 @@ impl World {
     pub(crate) fn apply_local(&self, op: LocalOp) {
         let mut state = self.state();
         state.trace.push(format!("    local writer: {op:?}"));
+        if op.paths().iter().any(|path| self.is_obstructed(path)) {
+            return;
+        }
         match op {
             LocalOp::Write(path, how, size) => self.write(&mut state, path, how, size),
             LocalOp::Delete(path) => {
@@ -160,6 +174,7 @@ impl World {
                 self.replace(path, &content);
                 state.changed_locally(path, Some(content));
             }
+            LocalOp::Obstruct(path, obstacle) => self.obstruct(&mut state, path, obstacle),
         }
     }
 
@@ -237,7 +252,7 @@ impl World {
 }
 
 impl State {
-    fn new_version(&mut self, size_bytes: usize, written: String) -> Bytes {
+    pub(crate) fn new_version(&mut self, size_bytes: usize, written: String) -> Bytes {
         let mut content = format!("{:06}:", self.versions.len()).into_bytes();
         content.resize(size_bytes.max(content.len()), b'.');
         let content = Bytes::from(content);
@@ -258,7 +273,7 @@ impl State {
         (self.versions.get(number)?.content == content).then_some(number)
     }
 
-    fn supersede(&mut self, content: &[u8]) {
+    pub(crate) fn supersede(&mut self, content: &[u8]) {
         if let Some(number) = self.version_of(content) {
             self.versions[number].fate = Fate::Superseded;
         }
@@ -291,5 +306,20 @@ fn bytes_of(size: Size) -> usize {
         Size::Small => 16,
         Size::Odd(bytes) => 8 + usize::from(bytes),
         Size::Large => 1024 * 1024 + 7,
+    }
+}
+
+impl LocalOp {
+    fn paths(&self) -> Vec<PathName> {
+        match self {
+            Self::Rename(from, to) => vec![from, to],
+            Self::Write(path, ..)
+            | Self::Delete(path)
+            | Self::Touch(path)
+            | Self::Rewrite(path)
+            | Self::Chmod(path, _)
+            | Self::CopyFromRemote(path)
+            | Self::Obstruct(path, _) => vec![path],
+        }
     }
 }

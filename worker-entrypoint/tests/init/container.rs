@@ -259,10 +259,14 @@ impl Container {
             .map_err(|error| format!("{error}\n{}", self.log()).into())
     }
 
-    /// The init, as soon as there is one that has replaced `unshare`.
-    pub(crate) async fn init(&self) -> Result<Pid> {
-        until("process 1", || self.init_now().is_some()).await?;
-        self.init_now().ok_or_else(|| "process 1 has ended".into())
+    /// Waits until there is an init that listens. To a process 1 that has not said yet what it does with a signal, the kernel
+    /// doesn't deliver it at all.
+    pub(crate) async fn init_listens(&self) -> Result {
+        until("an init that listens", || {
+            self.init_now()
+                .is_some_and(|init| is_blocked(init, Signal::TERM))
+        })
+        .await
     }
 
     fn init_now(&self) -> Option<Pid> {
@@ -346,4 +350,12 @@ fn first_child(of: Pid) -> Option<Pid> {
                 .collect::<Vec<_>>()
         })
         .find_map(|id| Pid::from_raw(id.parse().ok()?))
+}
+
+/// Whether a process holds a signal back, as those do that wait for it.
+fn is_blocked(id: Pid, signal: Signal) -> bool {
+    let status = fs::read_to_string(process(id).join("status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal.as_raw() - 1)) != 0)
 }

@@ -121,8 +121,7 @@ async fn sigterm_at_any_moment_of_the_startup_ends_the_container_soon() -> Resul
     };
     for milliseconds in (0..480).step_by(30) {
         let mut container = Container::start(&host, &[], OBEDIENT)?;
-        // As soon as there is a process 1 at all: before, nobody is there who could be told.
-        container.init().await?;
+        container.init_listens().await?;
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
         container.signal_init(Signal::TERM)?;
         let code = container.ended().await?;
