@@ -7,7 +7,7 @@
 //!
 //! Losing rows (power failure) costs a comparison, never a file: a path without a row is never deleted.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -61,6 +61,22 @@ pub struct LocalVersion {
     pub fingerprint: Fingerprint,
     /// Whether the stat can be trusted to show the next write.
     pub certainty: Certainty,
+}
+
+impl LocalVersion {
+    /// A version as a look at `now` showed it.
+    #[must_use]
+    pub fn seen(fingerprint: Fingerprint, now: SystemTime) -> Self {
+        let certainty = if fingerprint.is_racy(now) {
+            Certainty::Racy
+        } else {
+            Certainty::Settled
+        };
+        Self {
+            fingerprint,
+            certainty,
+        }
+    }
 }
 
 /// Whether an equal stat proves an unchanged file.

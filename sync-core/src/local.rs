@@ -56,15 +56,16 @@ impl Fingerprint {
             == (other.size_bytes, other.mtime_nanoseconds, other.inode)
     }
 
-    /// True when a write right after the look at `now` could have left this very fingerprint.
+    /// True when a write right after the look at `now` could have left this very fingerprint: it would have the same
+    /// modification time.
     #[must_use]
     pub fn is_racy(&self, now: std::time::SystemTime) -> bool {
         let now = now
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default()
             .as_nanos();
-        let latest = i128::from(self.mtime_nanoseconds.max(self.ctime_nanoseconds));
-        i128::try_from(now).is_ok_and(|now| now - latest < RACY_WINDOW_NANOSECONDS)
+        i128::try_from(now)
+            .is_ok_and(|now| now - i128::from(self.mtime_nanoseconds) < RACY_WINDOW_NANOSECONDS)
     }
 
     /// True when anybody may execute the file.

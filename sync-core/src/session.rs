@@ -29,9 +29,14 @@ use crate::{
     path::{PathError, RelPath},
     progress::Progress,
     report::{Report, RequestCounts},
-    store::{Capabilities, ObjectStore, StoreError, Support, probe},
+    store::{Capabilities, ObjectStore, StoreError, StoreErrorKind, Support, probe},
 };
 
+/// What a store is taken to do while nobody knows.
+const NOTHING: Capabilities = Capabilities {
+    conditional_put: Support::No,
+    conditional_delete: Support::No,
+};
 /// Name under which a baseline remembers what the store does.
 const CAPABILITIES: &str = "capabilities";
 /// Names under which a baseline remembers the last whole pass of a direction, as RFC 3339.
@@ -278,12 +283,13 @@ impl Session {
         let writable =
             |mount: &&Arc<OpenMount>| mount.rules.rules().iter().any(|rule| rule.sync.pushes());
         let Some(mount) = self.mounts.iter().find(writable) else {
-            return Ok(Capabilities {
-                conditional_put: Support::No,
-                conditional_delete: Support::No,
-            });
+            return Ok(NOTHING);
         };
-        let found = probe::probe(&*self.store, &mount.prefix).await?;
+        let found = match probe::probe(&*self.store, &mount.prefix).await {
+            // Not remembered: the policy may be about these keys alone, or be mended.
+            Err(error) if error.kind == StoreErrorKind::Denied => return Ok(NOTHING),
+            other => other?,
+        };
         tracing::info!(
             ?found,
             "asked the store what it does with conditional writes"

@@ -2,7 +2,7 @@
 //!
 //! Conflicts come through here too, whoever wins: both need the remote version at hand, to compare and to keep.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -12,7 +12,7 @@ use super::{
     in_parallel, merge, mode_for, publish,
 };
 use crate::{
-    baseline::{Certainty, Fate, LocalVersion, RemoteVersion, Row, RowChange},
+    baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange},
     digest::Digest,
     join::RemoteEntry,
     local::Fingerprint,
@@ -160,10 +160,7 @@ async fn prepare_conflict(
         return Err(Failure::Stale);
     }
     let same = || {
-        let local = LocalVersion {
-            fingerprint,
-            certainty: Certainty::Settled,
-        };
+        let local = LocalVersion::seen(fingerprint, SystemTime::now());
         let path = task.observed.path.clone();
         let row = Row {
             path,

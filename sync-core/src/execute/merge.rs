@@ -3,14 +3,14 @@
 //! The live file only ever shows the local version or the merged one. A side that can't be merged leaves it as it is and
 //! is a problem of the pass; nothing is recorded then, so that every later pass tries again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use super::{
     Context, Effect, Failure, Outcome,
     incoming::{Kind, Prepared, Publication},
 };
 use crate::{
-    baseline::{Certainty, Fate, LocalVersion, RemoteVersion, Row, RowChange},
+    baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange},
     digest::ContentHasher,
     local::{Fingerprint, LocalKind},
     merge::{self, Outcome as MergeOutcome},
@@ -89,10 +89,7 @@ fn merge_and_stage(
         )
     })?;
     if let (MergeOutcome::Unchanged, Some((text, fingerprint))) = (merged.outcome, &local) {
-        let local = LocalVersion {
-            fingerprint: *fingerprint,
-            certainty: Certainty::Settled,
-        };
+        let local = LocalVersion::seen(*fingerprint, SystemTime::now());
         let mut hasher = ContentHasher::default();
         hasher.update(text.as_bytes());
         let digest = hasher.finish().digest;

@@ -1,5 +1,7 @@
 //! Publishing a staged batch: make it durable, write down what it displaces, rename each to its place.
 
+use std::time::SystemTime;
+
 use super::{
     Context, Effect, ExecuteError, Failure, Outcome,
     incoming::{Kind, Prepared, Publication},
@@ -110,10 +112,7 @@ fn publish(
         Err(error) => return context.outcome(&path, Failure::Local(error)),
     };
     context.progress.file_done(&path);
-    let local = LocalVersion {
-        fingerprint,
-        certainty: Certainty::Settled,
-    };
+    let local = LocalVersion::seen(fingerprint, SystemTime::now());
     let row = Row {
         path: path.clone(),
         local: Some(local),

@@ -17,7 +17,7 @@ use super::{
     in_parallel,
 };
 use crate::{
-    baseline::{Certainty, LocalVersion, RemoteVersion, Row, RowChange},
+    baseline::{LocalVersion, RemoteVersion, Row, RowChange},
     digest::{ContentHash, ContentHasher},
     layout::Executable,
     local::Fingerprint,
@@ -96,10 +96,7 @@ async fn send(context: &Context, task: Task) -> Result<(Row, Effect), Failure> {
 async fn send_once(context: &Context, task: &Task) -> Result<(Row, Effect), Failure> {
     let path = &task.observed.path;
     let content = read(context, path).await?;
-    let local = LocalVersion {
-        fingerprint: content.fingerprint,
-        certainty: content.certainty,
-    };
+    let local = content.local;
     let size_bytes = content.hash.size_bytes;
     let digest = content.hash.digest;
     let row = |remote| Row {
@@ -119,7 +116,7 @@ async fn send_once(context: &Context, task: &Task) -> Result<(Row, Effect), Fail
         Some(remote) => remote.key.clone(),
         None => context.mount.prefix.key(path),
     };
-    let metadata = attributes::metadata(&content.fingerprint, &digest);
+    let metadata = attributes::metadata(&content.local.fingerprint, &digest);
     context
         .mount
         .baseline()
@@ -154,7 +151,7 @@ fn already_there(task: &Task, content: &Content) -> Option<RemoteVersion> {
     let before = row.local.as_ref()?;
     let (_, remote) = crate::plan::changes(&task.observed);
     let same_mode = task.handling.executable == Executable::Always
-        || before.fingerprint.is_executable() == content.fingerprint.is_executable();
+        || before.fingerprint.is_executable() == content.local.fingerprint.is_executable();
     (remote == Change::Unchanged && row.digest == content.hash.digest && same_mode)
         .then(|| row.remote.clone())?
 }
@@ -200,8 +197,7 @@ async fn put(
 struct Content {
     body: PutBody,
     hash: ContentHash,
-    fingerprint: Fingerprint,
-    certainty: Certainty,
+    local: LocalVersion,
 }
 
 async fn read(context: &Context, path: &RelPath) -> Result<Content, Failure> {
@@ -215,11 +211,7 @@ async fn read(context: &Context, path: &RelPath) -> Result<Content, Failure> {
 fn read_blocking(mount: &OpenMount, path: &RelPath) -> Result<Content, Failure> {
     let failed = |error| LocalError::new("read", path, error);
     let (mut file, fingerprint) = mount.root.open_file(path)?;
-    let certainty = if fingerprint.is_racy(SystemTime::now()) {
-        Certainty::Racy
-    } else {
-        Certainty::Settled
-    };
+    let local = LocalVersion::seen(fingerprint, SystemTime::now());
     let mut hasher = ContentHasher::default();
     let body = if fingerprint.size_bytes <= IN_MEMORY_BYTES {
         let mut content = Vec::with_capacity(usize::try_from(fingerprint.size_bytes).unwrap_or(0));
@@ -249,10 +241,5 @@ fn read_blocking(mount: &OpenMount, path: &RelPath) -> Result<Content, Failure> 
     if after != fingerprint || hash.size_bytes != fingerprint.size_bytes {
         return Err(Failure::Changing);
     }
-    Ok(Content {
-        body,
-        hash,
-        fingerprint,
-        certainty,
-    })
+    Ok(Content { body, hash, local })
 }

@@ -1,5 +1,7 @@
 //! How what is observed of a path differs from what was known.
 
+use std::time::SystemTime;
+
 use crate::{
     baseline::{Certainty, LocalVersion, Row, RowChange},
     digest::{ContentHash, ContentHasher},
@@ -77,18 +79,11 @@ pub(super) fn is_racy(observed: &Observed) -> bool {
     })
 }
 
-pub(super) fn is_new(remote: Change) -> bool {
-    matches!(remote, Change::Created | Change::Modified | Change::Deleted)
-}
-
 /// The baseline's row with the stat that the file has now, which was found to hold the same content.
 pub(super) fn settled_row(observed: &Observed) -> Option<Row> {
     let mut row = observed.baseline.clone()?;
     let fingerprint = observed.local.as_ref()?.fingerprint;
-    row.local = Some(LocalVersion {
-        fingerprint,
-        certainty: Certainty::Settled,
-    });
+    row.local = Some(LocalVersion::seen(fingerprint, SystemTime::now()));
     Some(row)
 }
 

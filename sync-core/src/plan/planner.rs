@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::{
     Extent, Handling, MountPlan, PlanError, PlanScope, RemoteSource, Task,
     change::{
-        Touched, Unsupported, changes, explain, gone_row, is_new, is_racy, local_problem,
-        settled_row, unsupported, was_only_touched,
+        Touched, Unsupported, changes, explain, gone_row, is_racy, local_problem, settled_row,
+        unsupported, was_only_touched,
     },
 };
 use crate::{
@@ -185,7 +185,7 @@ impl<'a> Planner<'a> {
             self.created
                 .insert(entry.fingerprint.inode, entry.fingerprint);
         }
-        if local == Change::Modified && (is_racy(&observed) || is_new(remote)) {
+        if local == Change::Modified && (is_racy(&observed) || remote != Change::Unchanged) {
             match was_only_touched(self.mount, &observed) {
                 Ok(Touched::Yes) => {
                     local = Change::Unchanged;

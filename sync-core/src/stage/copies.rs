@@ -63,7 +63,10 @@ pub(super) fn existing(
         let Some(copy) = name.to_str().and_then(|name| directory.join(name).ok()) else {
             continue;
         };
-        if conflict::origin(&copy).as_ref() == Some(path) && holds(root, &copy, hash)? {
+        // What can't be read is not known to be the same.
+        if conflict::origin(&copy).as_ref() == Some(path)
+            && holds(root, &copy, hash).unwrap_or(false)
+        {
             return Ok(Some(copy));
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     path::{ObjectKey, PathError, Prefix, RelPath},
 };
 
-/// Asks the store. A store that may not be written to is taken to support nothing.
+/// Asks the store. An error, denied access too, tells nothing of what it does.
 pub async fn probe(store: &dyn ObjectStore, prefix: &Prefix) -> Result<Capabilities, StoreError> {
     let nothing = Capabilities {
         conditional_put: Support::No,
@@ -22,10 +22,7 @@ pub async fn probe(store: &dyn ObjectStore, prefix: &Prefix) -> Result<Capabilit
     let Ok((present, absent)) = keys(prefix) else {
         return Ok(nothing);
     };
-    let found = match ask(store, &present, &absent).await {
-        Err(error) if error.kind == StoreErrorKind::Denied => return Ok(nothing),
-        other => other,
-    };
+    let found = ask(store, &present, &absent).await;
     for key in [&present, &absent] {
         match store.delete(key, None).await {
             Err(error) if error.kind.is_fatal() => return Err(error),
