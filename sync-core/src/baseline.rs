@@ -7,9 +7,13 @@
 //!
 //! Losing rows (power failure) costs a comparison, never a file: a path without a row is never deleted.
 
+mod displacement;
+
 use std::{path::Path, time::SystemTime};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+
+pub use self::displacement::{Displacement, Fate};
 
 use crate::{
     digest::{Digest, ETag},
@@ -95,31 +99,6 @@ pub struct RemoteVersion {
     pub etag: ETag,
     /// Size of the content.
     pub size_bytes: u64,
-}
-
-/// A version of a file that was moved out of the way and not yet dealt with: the intent is written before the move, so
-/// that a crash in between loses nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Displacement {
-    /// Name in the staging directory.
-    pub staged_name: String,
-    /// Path that it comes from.
-    pub path: RelPath,
-    /// What the displaced file is expected to be; anything else found under the name is a version to keep.
-    pub expected: Fingerprint,
-    /// Inode of our own new version, which stands under the name before the exchange.
-    pub staged_inode: u64,
-    /// What becomes of the expected version.
-    pub fate: Fate,
-}
-
-/// What becomes of a version that is displaced as expected. Any other version is always kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It is an older version of the file and known to both sides.
-    Superseded,
-    /// It lost a conflict and becomes a copy.
-    Kept,
 }
 
 /// An open baseline. Not shared between processes: the engine's lock sees to it.
