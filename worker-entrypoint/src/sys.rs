@@ -86,12 +86,13 @@ unsafe extern "C" fn forget_object(
     _size: libc::size_t,
     _data: *mut libc::c_void,
 ) -> libc::c_int {
-    // The granularity of pages is 64 KiB at most; a start that is rounded up to it lies on a page of any size.
-    const ALIGNMENT: usize = 64 * 1024;
     // SAFETY: the C library hands in a valid object whose headers are an array of that length. A read-only segment is a
     // private mapping of a file that nobody wrote to, so its pages hold what the file holds, and dropping them changes nothing
     // that can be read. The range is within the segment.
     unsafe {
+        let Ok(page) = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)) else {
+            return 0;
+        };
         let object = &*object;
         for number in 0..object.dlpi_phnum {
             let header = &*object.dlpi_phdr.add(usize::from(number));
@@ -105,8 +106,8 @@ unsafe extern "C" fn forget_object(
             ) else {
                 continue;
             };
-            let start = (base + address).next_multiple_of(ALIGNMENT);
-            let end = (base + address + length) / ALIGNMENT * ALIGNMENT;
+            let start = (base + address).next_multiple_of(page);
+            let end = (base + address + length) / page * page;
             if let Some(length) = end.checked_sub(start) {
                 let start = std::ptr::with_exposed_provenance_mut(start);
                 libc::madvise(start, length, libc::MADV_DONTNEED);

@@ -259,12 +259,11 @@ impl Container {
             .map_err(|error| format!("{error}\n{}", self.log()).into())
     }
 
-    /// Waits until there is an init that listens. To a process 1 that has not said yet what it does with a signal, the kernel
-    /// doesn't deliver it at all.
+    /// Waits until there is an init that listens, as it does before it forks. To a process 1 that has not said yet what it
+    /// does with a signal the kernel doesn't deliver it at all.
     pub(crate) async fn init_listens(&self) -> Result {
-        until("an init that listens", || {
-            self.init_now()
-                .is_some_and(|init| is_blocked(init, Signal::TERM))
+        until("an init with an engine", || {
+            self.init_now().and_then(first_child).is_some()
         })
         .await
     }
@@ -350,12 +349,4 @@ fn first_child(of: Pid) -> Option<Pid> {
                 .collect::<Vec<_>>()
         })
         .find_map(|id| Pid::from_raw(id.parse().ok()?))
-}
-
-/// Whether a process holds a signal back, as those do that wait for it.
-fn is_blocked(id: Pid, signal: Signal) -> bool {
-    let status = fs::read_to_string(process(id).join("status")).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << (signal.as_raw() - 1)) != 0)
 }
