@@ -93,7 +93,11 @@ pub enum Trigger {
 /// A request to the engine.
 #[derive(Debug)]
 enum Command {
-    Pass(PassRequest, oneshot::Sender<Result<Report, PassError>>),
+    /// Without a reply nobody waits for it: one that waits already does for all.
+    Pass(
+        PassRequest,
+        Option<oneshot::Sender<Result<Report, PassError>>>,
+    ),
     Plan(PassRequest, oneshot::Sender<Result<Report, PassError>>),
     /// Push what is dirty now; answered when it is done.
     Flush(oneshot::Sender<Result<Report, PassError>>),
@@ -146,15 +150,14 @@ impl Resident {
 
     /// One pass, after those that were asked for before.
     pub async fn pass(&self, request: PassRequest) -> Result<Result<Report, PassError>, Ended> {
-        self.ask(|reply| Command::Pass(request, reply)).await
+        self.ask(|reply| Command::Pass(request, Some(reply))).await
     }
 
-    /// Asks for a pass both ways without waiting for it.
-    pub async fn synchronise_soon(&self) -> Result<(), Ended> {
-        let (reply, _) = oneshot::channel();
-        let request = PassRequest::everything(Direction::Sync);
+    /// Asks for a pass over everything without waiting for it. However often it is asked for, one pass at most waits.
+    pub async fn pass_soon(&self, direction: Direction) -> Result<(), Ended> {
+        let request = PassRequest::everything(direction);
         self.commands
-            .send(Command::Pass(request, reply))
+            .send(Command::Pass(request, None))
             .await
             .map_err(|_| Ended)
     }

@@ -56,7 +56,7 @@ pub struct Session {
 }
 
 /// What to do in a pass.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassRequest {
     /// Which way.
     pub direction: Direction,

@@ -81,7 +81,12 @@ impl SyncEngine {
             .await
             .map_err(|error| self.failed("mirror", error))?;
         let handle = engine.resident().clone();
-        tokio::spawn(forward(handle.subscribe(), self.published.clone()));
+        let every_group = Published::every_group(&self.session);
+        tokio::spawn(forward(
+            handle.subscribe(),
+            self.published.clone(),
+            every_group,
+        ));
         tokio::spawn(catch_up(self.session.clone(), handle.clone()));
         self.resident.get_or_init(|| handle);
         *running = Some(engine);
@@ -140,6 +145,18 @@ impl Engine for SyncEngine {
         Box::pin(self.pass(request))
     }
 
+    fn pull_soon(&self) -> BoxFuture<'_, Result<(), EngineError>> {
+        Box::pin(async {
+            match self.resident.get() {
+                Some(resident) => resident
+                    .pass_soon(Direction::Pull)
+                    .await
+                    .map_err(|ended| self.failed("pull from", ended)),
+                None => self.pull(&[]).await.map(drop),
+            }
+        })
+    }
+
     fn start_mirror(&self) -> BoxFuture<'_, Result<(), EngineError>> {
         Box::pin(self.start())
     }
@@ -182,23 +199,22 @@ impl Engine for SyncEngine {
     }
 }
 
-/// Tells which reload groups each pass changed, until the engine ends.
-async fn forward(mut events: broadcast::Receiver<Event>, published: broadcast::Sender<Published>) {
+/// Tells which reload groups each pass changed, until the engine ends. When passes went by faster than they could be told,
+/// any group may have changed.
+async fn forward(
+    mut events: broadcast::Receiver<Event>,
+    published: broadcast::Sender<Published>,
+    every_group: Published,
+) {
     loop {
-        let report = match events.recv().await {
-            Ok(Event::Pass { report, .. } | Event::Failed { report, .. }) => report,
+        let changed = match events.recv().await {
+            Ok(Event::Pass { report, .. } | Event::Failed { report, .. }) => Published::of(&report),
             // Later kinds of events change no files.
-            Ok(_) => continue,
-            Err(broadcast::error::RecvError::Lagged(lost)) => {
-                tracing::warn!(
-                    lost,
-                    "passes went by faster than they could be told; some changes are not reloaded"
-                );
-                continue;
-            }
+            Ok(_) => None,
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(every_group.clone()),
             Err(broadcast::error::RecvError::Closed) => return,
         };
-        if let Some(changed) = Published::of(&report)
+        if let Some(changed) = changed
             && published.send(changed).is_err()
         {
             tracing::debug!("nobody waits for changed files");

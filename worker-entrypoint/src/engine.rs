@@ -1,11 +1,11 @@
 //! What the entrypoint wants from the engine.
 //!
 //! Owns the narrow interface that steps, main loop and drain go through, so that they can be tested without a store. The
-//! real engine implements it in `engine_adapter`; nothing here synchronises anything.
+//! real engine implements it in `adapter`; nothing here synchronises anything.
 
 use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use sync_core::{path::ObjectKey, report::Report, status::Status};
+use sync_core::{path::ObjectKey, report::Report, session::Session, status::Status};
 use tokio::sync::broadcast;
 
 /// A future that can be kept behind a trait object.
@@ -16,6 +16,9 @@ pub trait Engine: Send + Sync {
     /// One pass from the bucket over these mounts; over all when there are none. Conflicts and problems of single paths are
     /// in the report.
     fn pull<'a>(&'a self, mounts: &'a [String]) -> BoxFuture<'a, Result<Report, EngineError>>;
+
+    /// Asks for a pull over all mounts without waiting for it; one that waits already does. The engine logs what comes of it.
+    fn pull_soon(&self) -> BoxFuture<'_, Result<(), EngineError>>;
 
     /// From here on changes travel in both directions and the control socket is open. Called once.
     fn start_mirror(&self) -> BoxFuture<'_, Result<(), EngineError>>;
@@ -51,6 +54,19 @@ pub struct Published {
 }
 
 impl Published {
+    /// Every group that a rule of this session names.
+    #[must_use]
+    pub fn every_group(session: &Session) -> Self {
+        let rules = session
+            .mounts()
+            .iter()
+            .flat_map(|mount| mount.rules.rules());
+        let groups: BTreeSet<_> = rules.filter_map(|rule| rule.group.clone()).collect();
+        Self {
+            groups: Arc::new(groups),
+        }
+    }
+
     /// The groups that a report's local changes belong to; `None` when there are none.
     #[must_use]
     pub fn of(report: &Report) -> Option<Self> {

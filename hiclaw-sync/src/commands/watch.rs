@@ -3,7 +3,10 @@
 use std::{io, sync::Arc};
 
 use anyhow::Context as _;
-use sync_core::resident::ResidentSettings;
+use sync_core::{
+    resident::ResidentSettings,
+    session::{Direction, Session},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{form, worker};
@@ -22,11 +25,11 @@ pub(super) async fn run(global: &GlobalOptions, arguments: WatchArguments) -> an
         pull_interval: arguments.pull_interval,
         ..ResidentSettings::default()
     };
-    let engine = Engine::start(session, settings, &worker.state_directory()).await?;
+    let engine = Engine::start(session.clone(), settings, &worker.state_directory()).await?;
     let mut events = engine.resident().subscribe();
     let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for SIGINT")?;
-    engine.resident().synchronise_soon().await?;
+    engine.resident().pass_soon(Direction::Sync).await?;
     loop {
         tokio::select! {
             event = events.recv() => match event {
@@ -45,8 +48,19 @@ pub(super) async fn run(global: &GlobalOptions, arguments: WatchArguments) -> an
             _ = interrupt.recv() => break,
         }
     }
-    let report = engine.stop().await??;
-    Ok(Exit::of_report(&report))
+    tokio::select! {
+        report = engine.stop() => Ok(Exit::of_report(&report??)),
+        _ = terminate.recv() => Ok(given_up(&session)),
+        _ = interrupt.recv() => Ok(given_up(&session)),
+    }
+}
+
+/// A second signal: whoever stops us will not wait for a store that doesn't answer.
+fn given_up(session: &Session) -> Exit {
+    for unsent in session.unsent() {
+        tracing::warn!(mount = unsent.mount, path = %unsent.path, "not sent; the next start sends it");
+    }
+    Exit::Failed
 }
 
 fn show(global: &GlobalOptions, event: &sync_core::resident::Event) -> anyhow::Result<()> {

@@ -122,10 +122,19 @@ impl Engine {
                 self.running = None;
                 self.waiting.push_front(command);
             }
+            Command::Pass(ref wanted, None) if self.waits(wanted) => {}
             Command::Pass(..) | Command::Plan(..) | Command::Flush(_) => {
                 self.waiting.push_back(command);
             }
         }
+    }
+
+    /// True when the same pass waits already. The one under way doesn't count: it may have looked before the change that
+    /// another is wanted for.
+    fn waits(&self, wanted: &PassRequest) -> bool {
+        self.waiting
+            .iter()
+            .any(|command| matches!(command, Command::Pass(request, _) if request == wanted))
     }
 
     /// Starts the next job, if none runs and there is something to do.
@@ -154,7 +163,7 @@ impl Engine {
         };
         let job = if let Some(command) = request {
             match command {
-                Command::Pass(request, reply) => Job::Pass(Trigger::Request, request, Some(reply)),
+                Command::Pass(request, reply) => Job::Pass(Trigger::Request, request, reply),
                 Command::Plan(request, reply) => Job::Plan(request, reply),
                 Command::Flush(reply) => self.flush(Trigger::Request, reply),
                 Command::Stop(reply) => self.flush(Trigger::Stop, reply),

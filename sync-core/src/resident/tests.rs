@@ -210,3 +210,25 @@ async fn subscribers_hear_of_passes_and_the_status_tells_of_them() {
     assert_eq!((status.totals.downloaded, status.mounts[0].files), (1, 1));
     assert_eq!(status.watch, "events");
 }
+
+#[tokio::test]
+async fn passes_that_nobody_waits_for_are_made_once_for_all_who_ask() {
+    let fixture = fixture().await;
+    let mut events = fixture.resident.subscribe();
+    for _ in 0..50 {
+        fixture.resident.pass_soon(Direction::Pull).await.unwrap();
+    }
+    fixture.store.insert("agents/a/there", "1");
+    fixture.resident.pass_soon(Direction::Pull).await.unwrap();
+    fixture
+        .until("the last one is made too", |_| {
+            fixture.dir.path().join("there").exists()
+        })
+        .await;
+    let mut passes = 0;
+    while let Ok(event) = events.try_recv() {
+        passes += usize::from(matches!(event, Event::Pass { .. }));
+    }
+    // One under way, one that waits, and one more for each that ended meanwhile.
+    assert!(passes < 25, "{passes} passes");
+}

@@ -191,11 +191,11 @@ impl Running {
     }
 }
 
-/// One pull beside everything else; the engine makes one pass at a time anyway.
+/// Asked for beside everything else: signals are answered meanwhile.
 fn pull(engine: Arc<dyn Engine>) {
     tracing::info!("SIGHUP: pulling");
     tokio::spawn(async move {
-        if let Err(error) = engine.pull(&[]).await {
+        if let Err(error) = engine.pull_soon().await {
             tracing::warn!("{}", chain(&error));
         }
     });

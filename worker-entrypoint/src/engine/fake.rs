@@ -59,6 +59,11 @@ impl Engine for FakeEngine {
         Box::pin(async move { answer.map_or_else(|| Ok(Report::default()), |answer| answer()) })
     }
 
+    fn pull_soon(&self) -> BoxFuture<'_, Result<(), EngineError>> {
+        self.note("pull_soon");
+        Box::pin(async { Ok(()) })
+    }
+
     fn start_mirror(&self) -> BoxFuture<'_, Result<(), EngineError>> {
         self.note("start_mirror");
         Box::pin(async { Ok(()) })
