@@ -41,14 +41,20 @@ impl Report {
     /// True when no file was touched and nothing went wrong.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.downloaded.is_empty()
-            && self.uploaded.is_empty()
-            && self.merged.is_empty()
-            && self.deleted_local.is_empty()
-            && self.deleted_remote.is_empty()
+        !self.changes_files()
             && self.conflicts.is_empty()
             && self.problems.is_empty()
             && self.held.is_empty()
+    }
+
+    /// True when a file changed on either side.
+    #[must_use]
+    pub fn changes_files(&self) -> bool {
+        !(self.downloaded.is_empty()
+            && self.uploaded.is_empty()
+            && self.merged.is_empty()
+            && self.deleted_local.is_empty()
+            && self.deleted_remote.is_empty())
     }
 
     /// Adds what another pass did.

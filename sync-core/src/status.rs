@@ -20,6 +20,8 @@ pub struct Status {
     pub last_pull: Option<String>,
     /// When local changes were last sent, or found to be none, RFC 3339.
     pub last_push: Option<String>,
+    /// When a file of a mount last changed, here or from the bucket, RFC 3339; absent until one did.
+    pub last_change: Option<String>,
     /// Changed paths that wait to be sent.
     pub pending: u64,
     /// Age in seconds of the oldest change that waits because the store fails; 0 when none does.

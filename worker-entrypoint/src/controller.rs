@@ -2,9 +2,10 @@
 //!
 //! Owns the report, its retries and the heartbeat. A controller that can't be reached is a warning: the worker works without.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use hiclaw_sync::settings::{Controller, TokenSource};
+use serde_json::json;
 use sync_core::secret::Secret;
 use tokio::sync::watch;
 
@@ -50,17 +51,25 @@ pub enum ReportError {
 }
 
 /// Reports to one controller.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Reporter {
     controller: Controller,
     client: HttpClient,
+    activity: Activity,
 }
+
+/// Tells when a file of the worker last changed, RFC 3339; `None` until one did. May block shortly.
+pub type Activity = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 impl Reporter {
     /// For this controller.
     #[must_use]
-    pub fn new(controller: Controller, client: HttpClient) -> Self {
-        Self { controller, client }
+    pub fn new(controller: Controller, client: HttpClient, activity: Activity) -> Self {
+        Self {
+            controller,
+            client,
+            activity,
+        }
     }
 
     /// Reports once the runtime is ready, then every minute while it is. Ends when the runtime has.
@@ -72,7 +81,7 @@ impl Reporter {
             .is_ok()
         {
             let result = if known {
-                self.report().await
+                self.heartbeat().await
             } else {
                 self.report_with_retries().await
             };
@@ -92,7 +101,7 @@ impl Reporter {
     async fn report_with_retries(&self) -> Result<(), ReportError> {
         let mut tried = 1;
         loop {
-            match self.report().await {
+            match self.report(None).await {
                 Err(error) if tried < TRIES => {
                     let wait = WAIT * tried;
                     tracing::warn!(retry_in = ?wait, "{}", chain(&error));
@@ -104,13 +113,23 @@ impl Reporter {
         }
     }
 
+    /// The report again, with the time of the last change.
+    async fn heartbeat(&self) -> Result<(), ReportError> {
+        let activity = self.activity.clone();
+        let last = tokio::task::spawn_blocking(move || activity()).await;
+        self.report(last.ok().flatten().as_deref()).await
+    }
+
     /// One report.
-    pub async fn report(&self) -> Result<(), ReportError> {
+    pub async fn report(&self, last_active_at: Option<&str>) -> Result<(), ReportError> {
         let url = format!(
             "{}/api/v1/workers/{}/ready",
             self.controller.url, self.controller.worker
         );
         let mut request = Request::post(&url);
+        if let Some(time) = last_active_at {
+            request = request.json(&json!({ "lastActiveAt": time }));
+        }
         if let Some(token) = self.token().await? {
             request = request.bearer(token);
         }

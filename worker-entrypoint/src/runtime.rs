@@ -234,6 +234,10 @@ impl Task {
                     }
                     Effect::Arm(wait) => self.arm(wait),
                     Effect::Disarm => self.timer = None,
+                    Effect::GiveUp => tracing::error!(
+                        starts = self.launches,
+                        "the runtime keeps ending soon after its start; it is given up, and the worker ends with its exit code"
+                    ),
                     Effect::Finish(exit) => finished = Some(exit),
                 }
             }

@@ -16,7 +16,7 @@
 //!
 //! There is one timer: the wait before the next start in `Waiting`, the grace in `Stopping`.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use sync_core::{backoff::Backoff, layout::Restart};
 
@@ -37,21 +37,24 @@ pub struct Policy {
     pub first_wait: Duration,
     /// The longest wait.
     pub last_wait: Duration,
-    /// A runtime that ran for so long was well: its waits start anew.
+    /// A runtime that ran for so long was well: its waits and its failures are counted anew.
     pub stable_after: Duration,
+    /// After so many ends in a row without having been well it is given up; `None` never gives up.
+    pub crash_limit: Option<NonZeroU32>,
 }
 
 impl Policy {
     /// The waits are such that a runtime that keeps crashing soon boots less than three times in five minutes: more than that
     /// makes OpenClaw suppress its channels.
     #[must_use]
-    pub fn new(restart: Restart, stop_grace: Duration) -> Self {
+    pub fn new(restart: Restart, stop_grace: Duration, crash_limit: Option<NonZeroU32>) -> Self {
         Self {
             restart,
             stop_grace,
             first_wait: Duration::from_secs(1),
             last_wait: Duration::from_mins(3),
             stable_after: Duration::from_mins(5),
+            crash_limit,
         }
     }
 }
@@ -147,6 +150,8 @@ pub enum Effect {
     Arm(Duration),
     /// Forget the timer.
     Disarm,
+    /// Say that it ends too often to be started again.
+    GiveUp,
     /// It is over.
     Finish(Exit),
 }
@@ -156,6 +161,8 @@ pub enum Effect {
 pub struct Supervisor {
     policy: Policy,
     backoff: Backoff,
+    /// Ends in a row without having been well.
+    crashes: u32,
     state: State,
 }
 
@@ -166,6 +173,7 @@ impl Supervisor {
         Self {
             policy,
             backoff: Backoff::new(policy.first_wait, policy.last_wait),
+            crashes: 0,
             state: State::Idle,
         }
     }
@@ -216,7 +224,7 @@ impl Supervisor {
                 cause: Cause::Runtime,
             } => {
                 if uptime >= self.policy.stable_after {
-                    self.backoff.reset();
+                    self.well();
                 }
                 self.ended(exit, random)
             }
@@ -231,11 +239,14 @@ impl Supervisor {
         }
     }
 
-    fn waiting(&self, event: Event, exit: Exit) -> (State, Vec<Effect>) {
+    fn waiting(&mut self, event: Event, exit: Exit) -> (State, Vec<Effect>) {
         match event {
             Event::TimerOver => launch(Vec::new()),
-            // What made it fail may have been cured.
-            Event::FilesChanged | Event::Restart => launch(vec![Effect::Disarm]),
+            Event::FilesChanged | Event::Restart => {
+                // What made it fail may have been cured.
+                self.crashes = 0;
+                launch(vec![Effect::Disarm])
+            }
             Event::Stop => finish(vec![Effect::Disarm], exit),
             Event::Start | Event::StartFailed(_) | Event::Ready | Event::Ended { .. } => {
                 (self.state, Vec::new())
@@ -267,14 +278,26 @@ impl Supervisor {
             Restart::OnFailure => !exit.is_success(),
             Restart::Always => true,
         };
-        if again {
+        self.crashes = self.crashes.saturating_add(1);
+        let given_up = self
+            .policy
+            .crash_limit
+            .is_some_and(|limit| self.crashes >= limit.get());
+        if again && !given_up {
             (
                 State::Waiting(exit),
                 vec![Effect::EndProbe, Effect::Arm(self.backoff.next(random))],
             )
+        } else if again {
+            finish(vec![Effect::EndProbe, Effect::GiveUp], exit)
         } else {
             finish(vec![Effect::EndProbe], exit)
         }
+    }
+
+    fn well(&mut self) {
+        self.backoff.reset();
+        self.crashes = 0;
     }
 
     fn stop(&self, why: Why) -> (State, Vec<Effect>) {

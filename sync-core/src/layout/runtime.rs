@@ -2,7 +2,7 @@
 //!
 //! Owns their form; worker-entrypoint acts on them.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use crate::path::RelPath;
 
@@ -19,6 +19,9 @@ pub struct RuntimeSpec {
     pub restart: Restart,
     /// Time between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
+    /// After so many failures in a row it is given up and the worker ends with its exit code; `None` (`0` in the layout)
+    /// never gives up.
+    pub crash_limit: Option<NonZeroU32>,
 }
 
 /// Whether a runtime that ended is started again.

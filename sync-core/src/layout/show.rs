@@ -3,7 +3,7 @@
 //! Owns that text. It is a layout again: everything inherited is in it, every variable filled in, every default written
 //! out; the built-in rules stand in comments.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use super::{
     resolved::{Mount, ResolvedLayout},
@@ -150,6 +150,8 @@ fn show_runtime(f: &mut fmt::Formatter<'_>, runtime: &RuntimeSpec) -> fmt::Resul
     field(f, "cwd", &runtime.cwd.to_string_lossy())?;
     field(f, "restart", &runtime.restart.to_string())?;
     duration(f, "stop_grace", runtime.stop_grace)?;
+    let crash_limit = runtime.crash_limit.map_or(0, NonZeroU32::get);
+    writeln!(f, "crash_limit = {crash_limit}")?;
     writeln!(f, "\n[runtime.env]")?;
     runtime
         .env

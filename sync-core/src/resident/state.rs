@@ -21,6 +21,7 @@ pub(super) struct State {
     pub(super) pending: u64,
     last_pull: Option<jiff::Timestamp>,
     last_push: Option<jiff::Timestamp>,
+    last_change: Option<jiff::Timestamp>,
     /// By mount and path.
     problems: BTreeMap<(String, String), Problem>,
     held: Vec<HeldEntry>,
@@ -32,6 +33,11 @@ pub(super) struct State {
 impl State {
     pub(super) fn set_watch_mode(&mut self, mount: MountIndex, mode: WatchMode) {
         self.watch.insert(mount, mode);
+    }
+
+    /// A file changed here.
+    pub(super) fn note_change(&mut self) {
+        self.last_change = Some(jiff::Timestamp::now());
     }
 
     /// Nothing is watched any more.
@@ -58,6 +64,9 @@ impl State {
         };
         self.totals.add(report);
         let now = jiff::Timestamp::now();
+        if report.changes_files() {
+            self.last_change = Some(now);
+        }
         match what {
             What::Plan => return,
             What::Pass(request) => {
@@ -128,6 +137,7 @@ impl State {
         if let Some(time) = self.last_push {
             status.last_push = Some(time.to_string());
         }
+        status.last_change = self.last_change.map(|time| time.to_string());
         status.problems = self.problems.values().cloned().collect();
         status.held.clone_from(&self.held);
         status.watch = self.watch_mode();

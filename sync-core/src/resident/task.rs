@@ -214,7 +214,10 @@ impl Engine {
     fn take_news(&mut self, event: WatchEvent) {
         let now = Instant::now();
         match event {
-            WatchEvent::Dirty(dirty) => self.debouncer.note(dirty, now),
+            WatchEvent::Dirty(dirty) => {
+                self.shared.state().note_change();
+                self.debouncer.note(dirty, now);
+            }
             WatchEvent::Mode(index, mode) => self.shared.state().set_watch_mode(index, mode),
             WatchEvent::RootGone(mount) => {
                 tracing::error!(?mount, "the mount's directory is gone");

@@ -150,7 +150,9 @@ impl Running {
         self.health.has_runtime(runtime.handle().status());
         self.health.enter(Stage::Running);
         if let Some(controller) = self.settings.controller.clone() {
-            let reporter = Reporter::new(controller, client.clone());
+            let engine = self.engine.clone();
+            let activity = Arc::new(move || engine.status().last_change);
+            let reporter = Reporter::new(controller, client.clone(), activity);
             tokio::spawn(reporter.run(runtime.handle().status()));
         }
         let reloader = Reloader {
@@ -167,6 +169,7 @@ impl Running {
         Policy::new(
             self.options.restart.map_or(spec.restart, Into::into),
             self.options.stop_grace.unwrap_or(spec.stop_grace),
+            spec.crash_limit,
         )
     }
 

@@ -11,7 +11,8 @@ fn reporter(server: &Server, tokens: Vec<TokenSource>) -> Reporter {
         worker: "cr-alice".into(),
         tokens,
     };
-    Reporter::new(controller, HttpClient::default())
+    let activity = Arc::new(|| Some("2026-01-02T03:04:05Z".to_owned()));
+    Reporter::new(controller, HttpClient::default(), activity)
 }
 
 fn status(state: State) -> RuntimeStatus {
@@ -33,7 +34,7 @@ async fn the_report_is_an_empty_post_with_the_token_of_the_moment() {
         if let Some(content) = content {
             std::fs::write(&file, content).unwrap();
         }
-        reporter.report().await.unwrap();
+        reporter.report(None).await.unwrap();
     }
     let requests = server.requests();
     let tokens: Vec<_> = requests
@@ -50,7 +51,7 @@ async fn the_report_is_an_empty_post_with_the_token_of_the_moment() {
 async fn a_refusal_says_the_status_and_not_the_token() {
     let server = Server::start(vec![(403, "token s3cret is bad")]).await;
     let error = reporter(&server, vec![TokenSource::Value(Secret::new("s3cret"))])
-        .report()
+        .report(None)
         .await
         .unwrap_err();
     let text = chain(&error);
@@ -86,6 +87,22 @@ async fn five_tries_with_growing_waits_then_a_heartbeat_every_minute() {
     for (time, expected) in times.iter().zip([0.0, 2.0, 6.0, 12.0, 20.0, 80.0, 140.0]) {
         assert!((expected..expected + 1.9).contains(time), "{times:?}");
     }
+    let bodies: Vec<_> = server
+        .requests()
+        .into_iter()
+        .map(|request| request.body)
+        .collect();
+    assert!(
+        bodies.iter().take(5).all(String::is_empty),
+        "ready: {bodies:?}"
+    );
+    assert!(
+        bodies
+            .iter()
+            .skip(5)
+            .all(|body| body == r#"{"lastActiveAt":"2026-01-02T03:04:05Z"}"#),
+        "heartbeat: {bodies:?}"
+    );
     sender.send(status(State::Starting)).unwrap();
     drop(sender);
     task.await.unwrap();

@@ -56,7 +56,7 @@ async fn the_runtime_is_told_by_signal_request_and_command() {
         environment: place.environment.clone(),
     };
     let probe: Probe = Box::new(|| Box::pin(std::future::pending()));
-    let policy = Policy::new(Restart::Never, Duration::from_secs(20));
+    let policy = Policy::new(Restart::Never, Duration::from_secs(20), None);
     let mut runtime = Runtime::start(policy, Box::new(launcher), probe, || 0.0);
     while !directory.path().join("up").exists() {
         tokio::time::sleep(Duration::from_millis(5)).await;

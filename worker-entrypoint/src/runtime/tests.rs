@@ -115,7 +115,7 @@ fn start(restart: Restart, scripts: &[Script]) -> (Runtime, Arc<Log>) {
     let probe: Probe = Box::new(|| Box::pin(tokio::time::sleep(Duration::from_millis(1500))));
     (
         Runtime::start(
-            Policy::new(restart, GRACE),
+            Policy::new(restart, GRACE, None),
             Box::new(launcher),
             probe,
             || 0.0,
@@ -232,7 +232,7 @@ fn real(script: &str, grace: Duration) -> Runtime {
     };
     let probe: Probe = Box::new(|| Box::pin(std::future::pending()));
     Runtime::start(
-        Policy::new(Restart::Never, grace),
+        Policy::new(Restart::Never, grace, None),
         Box::new(launcher),
         probe,
         || 0.0,

@@ -7,7 +7,7 @@ const FAILED: Exit = Exit::Code(78);
 const KILLED: Exit = Exit::Signal(9);
 
 fn supervisor(restart: Restart) -> Supervisor {
-    Supervisor::new(Policy::new(restart, GRACE))
+    Supervisor::new(Policy::new(restart, GRACE, None))
 }
 
 fn ended(exit: Exit) -> Event {
@@ -305,6 +305,53 @@ fn a_stop_ends_every_state_for_good() {
             matches!(supervisor.state(), State::Finished(_)),
             "{events:?}: {:?}",
             supervisor.state()
+        );
+    }
+}
+
+#[test]
+fn a_runtime_that_keeps_crashing_is_given_up_with_its_own_code_unless_it_was_well_or_its_files_changed()
+ {
+    let limited = || Supervisor::new(Policy::new(Restart::OnFailure, GRACE, NonZeroU32::new(3)));
+    let crash = |supervisor: &mut Supervisor, uptime: u64, again: Event| {
+        supervisor.handle(Event::Start, 0.0);
+        supervisor.handle(again, 0.0);
+        let uptime = Duration::from_secs(uptime);
+        let cause = Cause::Runtime;
+        let exit = FAILED;
+        supervisor.handle(
+            Event::Ended {
+                exit,
+                uptime,
+                cause,
+            },
+            0.0,
+        )
+    };
+    let mut supervisor = limited();
+    for expected in [
+        State::Waiting(FAILED),
+        State::Waiting(FAILED),
+        State::Finished(FAILED),
+    ] {
+        let effects = crash(&mut supervisor, 1, Event::TimerOver);
+        assert_eq!(supervisor.state(), expected);
+        let finished = effects.contains(&Effect::Finish(FAILED));
+        assert_eq!(finished, expected == State::Finished(FAILED));
+    }
+    let mut supervisor = limited();
+    for _ in 0..10 {
+        crash(&mut supervisor, 300, Event::TimerOver);
+        crash(&mut supervisor, 1, Event::TimerOver);
+        assert_eq!(supervisor.state(), State::Waiting(FAILED), "it was well");
+    }
+    let mut supervisor = limited();
+    for _ in 0..10 {
+        crash(&mut supervisor, 1, Event::FilesChanged);
+        assert_eq!(
+            supervisor.state(),
+            State::Waiting(FAILED),
+            "its files changed"
         );
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns their fields and defaults.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use super::absolute;
 use crate::layout::{
@@ -13,6 +13,9 @@ use crate::layout::{
 };
 
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(20);
+/// With the supervisor's waits about seven minutes: long enough for a store or homeserver to come back, and then the
+/// platform's own restarts and alarms are better than ours.
+const DEFAULT_CRASH_LIMIT: u32 = 10;
 const DEFAULT_READY_INTERVAL: Duration = Duration::from_secs(5);
 const DEFAULT_READY_TIMEOUT: Duration = Duration::from_mins(2);
 const SIGNALS: [ReloadSignal; 3] = [ReloadSignal::Hup, ReloadSignal::Usr1, ReloadSignal::Usr2];
@@ -44,6 +47,7 @@ pub(super) fn runtime(context: &Context<'_>, layout: &Fields<'_, '_>) -> Option<
         .choice("restart", &words)
         .unwrap_or(Restart::OnFailure);
     let stop_grace = fields.duration("stop_grace").unwrap_or(DEFAULT_STOP_GRACE);
+    let crash_limit = NonZeroU32::new(fields.number("crash_limit").unwrap_or(DEFAULT_CRASH_LIMIT));
     let env = fields
         .table("env")
         .map(|table| environment(context, table))
@@ -55,6 +59,7 @@ pub(super) fn runtime(context: &Context<'_>, layout: &Fields<'_, '_>) -> Option<
         env,
         restart,
         stop_grace,
+        crash_limit,
     })
 }
 
