@@ -132,12 +132,12 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Executes `plan`. An error ends the pass; what was done before it is recorded.
+/// Executes `plan`. An error ends the pass; what was done before it is recorded, and told in `executed`.
 pub(crate) async fn execute(
     context: &Arc<Context>,
     plan: MountPlan,
-) -> Result<Executed, ExecuteError> {
-    let mut executed = Executed::default();
+    executed: &mut Executed,
+) -> Result<(), ExecuteError> {
     executed.report.problems = plan.problems;
     executed.report.held = plan.held;
     context.mount.baseline().apply(&plan.row_changes)?;
@@ -153,13 +153,12 @@ pub(crate) async fn execute(
     }
     while !incoming.is_empty() {
         let batch: Vec<_> = incoming.drain(..incoming.len().min(BATCH_FILES)).collect();
-        uploads.extend(incoming::run(context, batch, &mut executed).await?);
+        uploads.extend(incoming::run(context, batch, executed).await?);
     }
     let sent_inodes: HashMap<_, _> = uploads.iter().filter_map(inode_of).collect();
-    upload::run(context, uploads, &mut executed).await?;
-    let deletes = hold_halves_of_renames(deletes, &sent_inodes, &mut executed);
-    delete::run(context, deletes, &mut executed).await?;
-    Ok(executed)
+    upload::run(context, uploads, executed).await?;
+    let deletes = without_halves_of_renames(deletes, &sent_inodes, executed);
+    delete::run(context, deletes, executed).await
 }
 
 /// The inode of the file that a task sends, and its path.
@@ -168,22 +167,20 @@ fn inode_of(task: &Task) -> Option<(u64, RelPath)> {
     Some((entry.fingerprint.inode, task.observed.path.clone()))
 }
 
-/// A renamed file is a new path and a deleted one: while the new one could not be sent, the old object stays.
-fn hold_halves_of_renames(
-    deletes: Vec<Task>,
+/// A renamed file is a new path and a deleted one: while the new one could not be sent, the old object stays. The next pass
+/// over everything sees both again; to try the delete alone would forget why it waits.
+fn without_halves_of_renames(
+    mut deletes: Vec<Task>,
     sent_inodes: &HashMap<u64, RelPath>,
-    executed: &mut Executed,
+    executed: &Executed,
 ) -> Vec<Task> {
-    let (kept, held): (Vec<_>, Vec<_>) = deletes.into_iter().partition(|task| {
+    deletes.retain(|task| {
         let before = task.observed.baseline.as_ref().and_then(|row| row.local);
         let new_path = before.and_then(|local| sent_inodes.get(&local.fingerprint.inode));
         task.decision != Decision::DeleteRemote
             || new_path.is_none_or(|path| executed.was_uploaded(path))
     });
-    executed
-        .unfinished
-        .extend(held.into_iter().map(|task| task.observed.path));
-    kept
+    deletes
 }
 
 fn announce(context: &Context, tasks: &[Task]) {

@@ -101,14 +101,16 @@ enum Command {
     Plan(PassRequest, oneshot::Sender<Result<Report, PassError>>),
     /// Push what is dirty now; answered when it is done.
     Flush(oneshot::Sender<Result<Report, PassError>>),
-    /// The same, then end.
-    Stop(oneshot::Sender<Result<Report, PassError>>),
 }
+
+/// Push what is dirty now, then end. Its channel is another than that of the commands, which may be full.
+type StopCommand = oneshot::Sender<Result<Report, PassError>>;
 
 /// A handle of a running engine. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Resident {
     commands: mpsc::Sender<Command>,
+    stops: mpsc::Sender<StopCommand>,
     events: broadcast::Sender<Event>,
     shared: Arc<Shared>,
 }
@@ -134,15 +136,19 @@ impl Resident {
         news: Option<mpsc::Receiver<WatchEvent>>,
     ) -> Self {
         let (commands, inbox) = mpsc::channel(REQUESTS_QUEUED);
+        let (stops, stop) = mpsc::channel(1);
         let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let names = session.mounts().iter().map(|mount| mount.name.clone());
+        let state = State::new(names.collect());
         let shared = Arc::new(Shared {
             session,
-            state: Mutex::new(State::default()),
+            state: Mutex::new(state),
         });
         let engine = Engine::new(settings, shared.clone(), events.clone());
-        tokio::spawn(engine.run(inbox, news));
+        tokio::spawn(engine.run(inbox, stop, news));
         Self {
             commands,
+            stops,
             events,
             shared,
         }
@@ -174,7 +180,9 @@ impl Resident {
 
     /// Sends everything that changed until now and ends the engine. Call it when nothing writes any more.
     pub async fn stop(&self) -> Result<Result<Report, PassError>, Ended> {
-        self.ask(Command::Stop).await
+        let (reply, answer) = oneshot::channel();
+        self.stops.send(reply).await.map_err(|_| Ended)?;
+        answer.await.map_err(|_| Ended)
     }
 
     /// Releases held deletes: one pass both ways that the brakes let through.

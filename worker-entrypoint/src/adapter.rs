@@ -228,7 +228,8 @@ async fn catch_up(session: Arc<Session>, resident: Resident) {
     if let Err(error) = session.probe().await {
         tracing::warn!("can't find out yet what the store does with conditional writes: {error}");
     }
-    if resident.flush().await.is_err() {
-        tracing::debug!("the engine ended before its first push");
+    // By listing: with a new baseline a push alone would send every file to find that the bucket has it.
+    if resident.pass_soon(Direction::Sync).await.is_err() {
+        tracing::debug!("the engine ended before its first pass");
     }
 }

@@ -9,7 +9,7 @@ use super::jobs::What;
 use crate::{
     debounce::{DirtyPath, MountIndex, Scope},
     path::RelPath,
-    report::{HeldEntry, Problem, Report},
+    report::{HeldEntry, Problem, ProblemKind, Report, Side},
     session::{Direction, MountPath, PassError},
     status::{Status, Totals},
     watch::WatchMode,
@@ -18,6 +18,8 @@ use crate::{
 /// Results of the engine's jobs, condensed.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// Names of the mounts, by their index.
+    mounts: Vec<String>,
     pub(super) pending: u64,
     last_pull: Option<jiff::Timestamp>,
     last_push: Option<jiff::Timestamp>,
@@ -31,6 +33,13 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn new(mounts: Vec<String>) -> Self {
+        Self {
+            mounts,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn set_watch_mode(&mut self, mount: MountIndex, mode: WatchMode) {
         self.watch.insert(mount, mode);
     }
@@ -62,28 +71,23 @@ impl State {
                 &error.report
             }
         };
+        if matches!(what, What::Plan) {
+            self.totals.requests = self.totals.requests + report.requests;
+            return;
+        }
         self.totals.add(report);
         let now = jiff::Timestamp::now();
         if report.changes_files() {
             self.last_change = Some(now);
         }
         match what {
-            What::Plan => return,
-            What::Pass(request) => {
-                self.totals.passes += 1;
-                if result.is_ok() {
-                    self.forget_problems(&request.paths, &request.mounts);
-                    if what.is_whole() {
-                        self.held.clear();
-                    }
-                    if request.direction != Direction::Push {
-                        self.last_pull = Some(now);
-                    }
-                    if request.direction != Direction::Pull {
-                        self.last_push = Some(now);
-                    }
+            What::Pass(request) if result.is_ok() => {
+                self.forget_problems(&request.paths, &request.mounts);
+                if what.is_whole() {
+                    self.conclude_whole(request.direction, now);
                 }
             }
+            What::Plan | What::Pass(_) => {}
             What::Push(dirty) => {
                 if result.is_ok() {
                     self.forget_dirty_problems(dirty);
@@ -91,16 +95,31 @@ impl State {
                 }
             }
         }
-        for problem in &report.problems {
+        // What is being written to is sent when it is quiet: no problem before somebody waits for it.
+        let passing =
+            |problem: &&Problem| matches!(what, What::Push(_)) && problem.kind == ProblemKind::Busy;
+        for problem in report.problems.iter().filter(|problem| !passing(problem)) {
             self.problems.insert(
                 (problem.mount.clone(), problem.path.clone()),
                 problem.clone(),
             );
         }
         for held in &report.held {
-            if !self.held.contains(held) {
-                self.held.push(held.clone());
-            }
+            self.held.retain(|known| !is_same(known, held));
+            self.held.push(held.clone());
+        }
+    }
+
+    /// A pass over everything: what it holds, it holds again.
+    fn conclude_whole(&mut self, direction: Direction, now: jiff::Timestamp) {
+        self.totals.passes += 1;
+        if direction != Direction::Push {
+            self.last_pull = Some(now);
+            self.held.retain(|held| held.side != Side::Local);
+        }
+        if direction != Direction::Pull {
+            self.last_push = Some(now);
+            self.held.retain(|held| held.side != Side::Remote);
         }
     }
 
@@ -117,11 +136,14 @@ impl State {
     }
 
     fn forget_dirty_problems(&mut self, dirty: &[DirtyPath]) {
-        self.problems.retain(|(_, path), _| {
+        let mounts = &self.mounts;
+        self.problems.retain(|(mount, path), _| {
             !dirty.iter().any(|dirty| match &dirty.scope {
                 // A push doesn't see what is wrong with the bucket's side.
                 Scope::Mount => false,
-                Scope::Path(looked) | Scope::Subtree(looked) => is_under(path, looked),
+                Scope::Path(looked) | Scope::Subtree(looked) => {
+                    mounts.get(usize::from(dirty.mount.0)) == Some(mount) && is_under(path, looked)
+                }
             })
         });
     }
@@ -159,6 +181,11 @@ impl State {
         modes.dedup();
         modes.join("; ")
     }
+}
+
+/// True for the same delete, whatever the brake's words were.
+fn is_same(left: &HeldEntry, right: &HeldEntry) -> bool {
+    (&left.mount, &left.path, left.side) == (&right.mount, &right.path, right.side)
 }
 
 fn is_under(path: &str, looked: &RelPath) -> bool {

@@ -1,7 +1,7 @@
 //! The engine's task: what it waits for, what it starts, what it makes of what came back.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,13 +10,13 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Command, Event, ResidentSettings, Shared, Trigger,
-    jobs::{Finished, Job},
+    Command, Event, ResidentSettings, Shared, StopCommand, Trigger,
+    jobs::{Finished, Job, What},
 };
 use crate::{
     backoff::Backoff,
-    debounce::{Debouncer, DirtyPath, MountIndex},
-    report::Report,
+    debounce::{Debouncer, DirtyPath, MountIndex, Scope},
+    report::{ProblemKind, Report},
     session::{Direction, PassError, PassRequest},
     watch::WatchEvent,
 };
@@ -24,6 +24,9 @@ use crate::{
 /// First and longest wait after the store failed.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
+/// What is due so soon goes with what is due now: both names of a renamed directory belong into one plan, or its files are
+/// deleted before they are sent again.
+const TOGETHER: Duration = Duration::from_millis(50);
 /// Requests that may wait in the task; more wait in the channel.
 const REQUESTS_WAITING: usize = 64;
 /// How long a path waits that failed while others went well.
@@ -38,6 +41,8 @@ pub(super) struct Engine {
     next_pass: Instant,
     /// Requests that wait for the job under way.
     waiting: VecDeque<Command>,
+    /// Goes before everything else, the job under way included.
+    stopping: Option<StopCommand>,
     running: Option<AbortOnDropHandle<Finished>>,
     last: LastJob,
     backoff: Backoff,
@@ -74,6 +79,7 @@ impl Engine {
             shared,
             events,
             waiting: VecDeque::new(),
+            stopping: None,
             running: None,
             last: LastJob::Other,
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
@@ -84,6 +90,7 @@ impl Engine {
     pub(super) async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Command>,
+        mut stop: mpsc::Receiver<StopCommand>,
         mut news: Option<mpsc::Receiver<WatchEvent>>,
     ) {
         loop {
@@ -95,6 +102,12 @@ impl Engine {
                     if self.conclude(finished) == Next::End {
                         return;
                     }
+                }
+                Some(reply) = stop.recv(), if self.stopping.is_none() => {
+                    // What the job under way has published or sent is found equal by the next look, and the time for
+                    // the last push is short.
+                    self.running = None;
+                    self.stopping = Some(reply);
                 }
                 command = inbox.recv(), if self.waiting.len() < REQUESTS_WAITING => match command {
                     Some(command) => self.queue(command),
@@ -114,14 +127,8 @@ impl Engine {
         }
     }
 
-    /// A stop goes before everything else, the job under way included: what that one has published or sent is found
-    /// equal by the next look, and the time for the last push is short.
     fn queue(&mut self, command: Command) {
         match command {
-            Command::Stop(_) => {
-                self.running = None;
-                self.waiting.push_front(command);
-            }
             Command::Pass(ref wanted, None) if self.waits(wanted) => {}
             Command::Pass(..) | Command::Plan(..) | Command::Flush(_) => {
                 self.waiting.push_back(command);
@@ -142,15 +149,19 @@ impl Engine {
         if self.running.is_some() {
             return;
         }
+        if let Some(reply) = self.stopping.take() {
+            let job = self.flush(Trigger::Stop, reply);
+            self.run_job(job);
+            return;
+        }
         let now = Instant::now();
         let push_is_due = self.retry_at.is_none_or(|retry| retry <= now)
             && self
                 .debouncer
                 .next_deadline()
                 .is_some_and(|deadline| deadline <= now);
-        // In turns, so that whoever asks again and again doesn't keep edits from being sent. A stop sends them itself.
-        let stopping = matches!(self.waiting.front(), Some(Command::Stop(_)));
-        let push_first = push_is_due && self.last == LastJob::Request && !stopping;
+        // In turns, so that whoever asks again and again doesn't keep edits from being sent.
+        let push_first = push_is_due && self.last == LastJob::Request;
         let request = if push_first {
             None
         } else {
@@ -166,12 +177,11 @@ impl Engine {
                 Command::Pass(request, reply) => Job::Pass(Trigger::Request, request, reply),
                 Command::Plan(request, reply) => Job::Plan(request, reply),
                 Command::Flush(reply) => self.flush(Trigger::Request, reply),
-                Command::Stop(reply) => self.flush(Trigger::Stop, reply),
             }
         } else if self.retry_at.is_some_and(|retry| now < retry) {
             return;
         } else if push_is_due {
-            Job::Push(Trigger::Change, self.debouncer.due(now), None)
+            Job::Push(Trigger::Change, self.debouncer.due(now + TOGETHER), None)
         } else if now >= self.next_pass {
             Job::Pass(
                 Trigger::Schedule,
@@ -181,6 +191,10 @@ impl Engine {
         } else {
             return;
         };
+        self.run_job(job);
+    }
+
+    fn run_job(&mut self, job: Job) {
         self.running = Some(AbortOnDropHandle::new(tokio::spawn(
             job.run(self.shared.session.clone()),
         )));
@@ -248,9 +262,14 @@ impl Engine {
             }
         }
         let failed = result.is_err();
+        let busy = busy_paths(&result);
         for dirty in unfinished {
-            let until = now + if failed { FIRST_RETRY } else { PATH_RETRY };
-            self.debouncer.defer(dirty, now, until);
+            if !failed && is_busy(&dirty, &busy) {
+                self.debouncer.requeue(dirty, now);
+            } else {
+                let until = now + if failed { FIRST_RETRY } else { PATH_RETRY };
+                self.debouncer.defer(dirty, now, until);
+            }
         }
         if what.replaces_the_scheduled() {
             // One that failed is tried again when the store is, not when the next one would be due.
@@ -258,8 +277,16 @@ impl Engine {
                 .retry_at
                 .unwrap_or_else(|| now + jittered(self.settings.pull_interval));
         }
+        if failed
+            && what.is_whole()
+            && let Some(retry) = self.retry_at
+        {
+            self.next_pass = self.next_pass.min(retry);
+        }
         self.shared.state().conclude(&what, &result);
-        self.announce(trigger, &result);
+        if !matches!(what, What::Plan) {
+            self.announce(trigger, &result);
+        }
         if let Some(reply) = reply
             && reply.send(result).is_err()
         {
@@ -294,7 +321,12 @@ impl Engine {
 
 /// One line for a pass that did something.
 fn log_pass(trigger: Trigger, report: &Report) {
-    for problem in &report.problems {
+    let is_news = |kind| trigger != Trigger::Change || kind != ProblemKind::Busy;
+    for problem in report
+        .problems
+        .iter()
+        .filter(|problem| is_news(problem.kind))
+    {
         tracing::warn!(mount = problem.mount, path = problem.path, kind = ?problem.kind, "{}", problem.message);
     }
     if report.is_quiet() && trigger == Trigger::Change {
@@ -315,6 +347,22 @@ fn log_pass(trigger: Trigger, report: &Report) {
         duration = ?report.duration,
         "pass"
     );
+}
+
+/// The paths that were being written to: they are sent as soon as they are quiet.
+fn busy_paths(result: &Result<Report, PassError>) -> BTreeSet<String> {
+    let problems = result.iter().flat_map(|report| &report.problems);
+    problems
+        .filter(|problem| problem.kind == ProblemKind::Busy)
+        .map(|problem| problem.path.clone())
+        .collect()
+}
+
+fn is_busy(dirty: &DirtyPath, busy: &BTreeSet<String>) -> bool {
+    match &dirty.scope {
+        Scope::Path(path) | Scope::Subtree(path) => busy.contains(path.as_str()),
+        Scope::Mount => false,
+    }
 }
 
 fn jittered(interval: Duration) -> Duration {

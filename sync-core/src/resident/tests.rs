@@ -232,3 +232,51 @@ async fn passes_that_nobody_waits_for_are_made_once_for_all_who_ask() {
     // One under way, one that waits, and one more for each that ended meanwhile.
     assert!(passes < 25, "{passes} passes");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_directory_is_sent_before_its_old_objects_go_and_trips_no_brake() {
+    let fixture = fixture().await;
+    for number in 0..200 {
+        let path = format!("work/d{}/f{number}", number % 20);
+        fixture.write(&path, &path);
+    }
+    fixture.sync().await;
+    let mut events = fixture.resident.subscribe();
+    std::fs::rename(
+        fixture.dir.path().join("work"),
+        fixture.dir.path().join("done"),
+    )
+    .unwrap();
+    fixture
+        .until("the old objects are gone", |fixture| {
+            (0..200).all(|number| {
+                let path = format!("d{}/f{number}", number % 20);
+                fixture.object(&format!("work/{path}")).is_none()
+                    && fixture.object(&format!("done/{path}")).is_some()
+            })
+        })
+        .await;
+    let Event::Pass { report, .. } = events.recv().await.unwrap() else {
+        panic!("no pass")
+    };
+    assert_eq!(
+        (report.uploaded.len(), report.deleted_remote.len()),
+        (200, 200),
+        "one plan for both names"
+    );
+    assert_eq!(fixture.resident.status().held, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_told_to_nobody_and_counts_as_no_change() {
+    let fixture = fixture().await;
+    let mut events = fixture.resident.subscribe();
+    fixture.store.insert("agents/a/there", "1");
+    let request = PassRequest::everything(Direction::Sync);
+    let report = fixture.resident.plan(request).await.unwrap().unwrap();
+    assert_eq!(report.downloaded.len(), 1);
+    let status = fixture.resident.status();
+    assert_eq!((status.totals.downloaded, status.last_change), (0, None));
+    assert!(status.totals.requests.list > 0);
+    assert!(events.try_recv().is_err());
+}

@@ -155,13 +155,12 @@ impl Session {
             if plan.writes_to_the_store() {
                 self.probe().await?;
             }
-            let Executed {
-                report: did,
-                stale,
-                unfinished: later,
-            } = execute::execute(&context, plan).await?;
-            report.absorb(did);
-            unfinished.extend(later);
+            let mut executed = Executed::default();
+            let result = execute::execute(&context, plan, &mut executed).await;
+            report.absorb(executed.report);
+            unfinished.extend(executed.unfinished);
+            result?;
+            let stale = executed.stale;
             if stale.is_empty() {
                 return Ok(unfinished);
             }

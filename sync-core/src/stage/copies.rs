@@ -29,7 +29,11 @@ pub(super) fn keep_copy(
             copy.file_name(),
             RenameFlags::NOREPLACE,
         ) {
-            Ok(()) => return Ok(copy),
+            // Durable before the version that wins can replace the object: the copy may be all that is left.
+            Ok(()) => {
+                rustix::fs::fsync(&parent).map_err(|error| failed(error.into()))?;
+                return Ok(copy);
+            }
             Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(failed(error.into())),
         }

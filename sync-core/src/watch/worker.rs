@@ -59,6 +59,8 @@ pub(super) struct Worker {
     first: Vec<WatchEvent>,
     /// What this batch has reported already.
     reported: HashSet<DirtyPath>,
+    /// What is gone, for as long as the next message may tell under which name it arrived: that is reported first.
+    departed: Vec<DirtyPath>,
     modes: Vec<Option<WatchMode>>,
     next_poll: Instant,
 }
@@ -85,6 +87,7 @@ impl Worker {
             backend: None,
             first: Vec::new(),
             reported: HashSet::new(),
+            departed: Vec::new(),
             next_poll: Instant::now(),
         }
     }
@@ -147,9 +150,27 @@ impl Worker {
             if self.shared.stopping() {
                 return Next::End;
             }
+            // A renaming is told as leaving and arriving, next to each other.
+            let arrives =
+                matches!(&message, Message::Seen { what, .. } if *what == Happening::Arrived);
+            if !arrives {
+                self.report_departed();
+            }
             self.handle(message);
+            if arrives {
+                self.report_departed();
+            }
         }
+        self.report_departed();
         Next::GoOn
+    }
+
+    fn report_departed(&mut self) {
+        for gone in std::mem::take(&mut self.departed) {
+            if self.reported.insert(gone.clone()) {
+                self.send(WatchEvent::Dirty(gone));
+            }
+        }
     }
 
     fn handle(&mut self, message: Message) {
@@ -214,9 +235,10 @@ impl Worker {
         if is_directory(&tree.absolute(Some(&path))) {
             self.look(mount, path, Announce::Subtree);
         } else if was_directory {
-            self.report(mount, |index| DirtyPath::subtree(index, path));
+            self.departed
+                .push(DirtyPath::subtree(tree.mount.index, path));
         } else if (tree.mount.cares)(&path) {
-            self.report(mount, |index| DirtyPath::path(index, path));
+            self.departed.push(DirtyPath::path(tree.mount.index, path));
         }
     }
 
