@@ -241,6 +241,13 @@ async fn a_renamed_directory_is_sent_before_its_old_objects_go_and_trips_no_brak
         fixture.write(&path, &path);
     }
     fixture.sync().await;
+    // Behind it nothing is told any more of the files before.
+    fixture.write("sentinel", "1");
+    fixture
+        .until("all is quiet", |fixture| {
+            fixture.object("sentinel").is_some() && fixture.resident.status().pending == 0
+        })
+        .await;
     let mut events = fixture.resident.subscribe();
     std::fs::rename(
         fixture.dir.path().join("work"),
