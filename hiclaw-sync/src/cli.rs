@@ -104,7 +104,7 @@ pub enum PlanDirection {
 #[derive(Debug, Args)]
 pub struct WatchArguments {
     /// Time between two scheduled passes
-    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = interval)]
     pub pull_interval: std::time::Duration,
 }
 
@@ -157,6 +157,20 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     }
 }
 
+/// The shortest and longest time between two scheduled passes: a shorter one would do nothing but list.
+const INTERVALS: std::ops::RangeInclusive<std::time::Duration> =
+    std::time::Duration::from_secs(1)..=std::time::Duration::from_hours(30 * 24);
+
+/// A [`duration`] between two passes.
+pub fn interval(text: &str) -> Result<std::time::Duration, String> {
+    let interval = duration(text)?;
+    if INTERVALS.contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("it must lie between 1s and 720h".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -197,6 +211,10 @@ mod tests {
         }
         for text in ["", "s", "5 s", "-1s", "5d"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!(interval("1s"), Ok(Duration::from_secs(1)));
+        for text in ["0", "999ms", "721h", "18446744073709551615s"] {
+            assert!(interval(text).is_err(), "{text}");
         }
     }
 }

@@ -10,6 +10,7 @@ mod layouts;
 mod lookup;
 mod options;
 mod resolve;
+mod run;
 mod show;
 mod store;
 mod values;
@@ -21,6 +22,7 @@ pub use self::{
     lookup::{SettingMistake, SettingsError},
     options::{GlobalOptions, LogFormat, PathStyle, ProgressMode},
     resolve::Settings,
+    run::RunVariables,
     store::{CredentialSource, StoreSettings},
     values::{
         Controller, Deployment, EnvMount, Generation, Necessity, Provider, Toggle, TokenSource,

@@ -10,7 +10,7 @@ use sync_core::{
     path::{Prefix, RelPath},
     root::STATE_DIRECTORY,
     session::Session,
-    store::{ObjectStore, StoreError, read_whole, s3::S3Store},
+    store::{ObjectStore, StoreError, StoreErrorKind, read_whole, s3::S3Store},
 };
 
 use crate::settings::Settings;
@@ -112,7 +112,15 @@ async fn document(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("can't read {}", path.display())),
     }
-    Ok(read_object(store, &prefix.key(&RelPath::new(name)?)).await?)
+    match read_object(store, &prefix.key(&RelPath::new(name)?)).await {
+        // AWS answers so for an absent object where listing is allowed for some prefixes only. If it is a real denial, the
+        // pull that follows says so.
+        Err(error) if error.kind == StoreErrorKind::Denied => {
+            tracing::debug!("{error}; taken for absent");
+            Ok(None)
+        }
+        other => Ok(other?),
+    }
 }
 
 /// A small object as text; `None` where there is none.

@@ -14,9 +14,10 @@ use hiclaw_sync::{
     worker::{Worker, place, read_object},
 };
 use sync_core::{
+    backoff::Backoff,
     path::ObjectKey,
     progress::{Progress, Silent},
-    report::Report,
+    report::{ProblemKind, Report},
     resident::{Event, Resident, ResidentSettings},
     session::{Direction, PassError, PassRequest, Session, SessionError},
     status::Status,
@@ -28,6 +29,11 @@ use crate::engine::{BoxFuture, Engine, EngineError, Published};
 
 /// Changes that may wait for a slow reload; what is lost is made up for by reloading everything.
 const PUBLISHED_KEPT: usize = 64;
+
+/// Waits between tries of the last flush, and how many there are at most: the time limit is whoever drains' own.
+const FIRST_FLUSH_RETRY: Duration = Duration::from_millis(250);
+const LAST_FLUSH_RETRY: Duration = Duration::from_secs(4);
+const FLUSH_RETRIES: u32 = 50;
 
 /// A worker's engine: at first a session that makes single passes, then resident.
 pub struct SyncEngine {
@@ -97,11 +103,27 @@ impl SyncEngine {
         let Some(engine) = self.running.lock().await.take() else {
             return Ok(Report::default());
         };
-        let result = engine
+        let operation = "send the last changes to";
+        let mut result = engine
             .stop()
             .await
-            .map_err(|ended| self.failed("send the last changes to", ended))?;
-        result.map_err(|error| self.pass_error("send the last changes to", error))
+            .map_err(|ended| self.failed(operation, ended))?;
+        // A store that fails for a moment must not cost the last edits; whoever drains has a limit of their own.
+        let mut backoff = Backoff::new(FIRST_FLUSH_RETRY, LAST_FLUSH_RETRY);
+        let silent: Arc<dyn Progress> = Arc::new(Silent);
+        let mut sent = Report::default();
+        for _ in 0..FLUSH_RETRIES {
+            if !may_pass(&result) {
+                break;
+            }
+            sent.absorb(without_problems(result));
+            tokio::time::sleep(backoff.next(fastrand::f64())).await;
+            let push = PassRequest::everything(Direction::Push);
+            result = self.session.pass(&push, &silent).await;
+        }
+        let last = result.map_err(|error| self.pass_error(operation, error))?;
+        sent.absorb(last);
+        Ok(sent)
     }
 
     fn pass_error(&self, operation: &'static str, error: PassError) -> EngineError {
@@ -133,6 +155,29 @@ impl SyncEngine {
             place: self.place.clone(),
             source: source.into(),
         }
+    }
+}
+
+/// True when trying the last flush again may do better: the store failed for the moment, or a file was being written to.
+fn may_pass(result: &Result<Report, PassError>) -> bool {
+    match result {
+        Ok(report) => report
+            .problems
+            .iter()
+            .any(|problem| problem.kind == ProblemKind::Store || problem.kind == ProblemKind::Busy),
+        Err(error) => {
+            matches!(&error.source, SessionError::Store(store) if store.kind.is_transient())
+        }
+    }
+}
+
+/// What was done; what went wrong is tried again.
+fn without_problems(result: Result<Report, PassError>) -> Report {
+    let report = result.unwrap_or_else(|error| *error.report);
+    Report {
+        problems: Vec::new(),
+        held: Vec::new(),
+        ..report
     }
 }
 

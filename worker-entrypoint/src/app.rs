@@ -72,7 +72,7 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
 
 /// Prints the settings and the layout's name, if they are right.
 async fn check(cli: &Cli) -> anyhow::Result<u8> {
-    let (settings, _) = settings::resolve(&cli.global, settings::Waiting::Not).await?;
+    let (settings, _) = settings::resolve(&cli.global, cli.run, settings::Waiting::Not).await?;
     let layout = settings.load_layout(&sync_core::layout::Team::default())?;
     let mut document = settings.redacted();
     if let Some(fields) = document.as_object_mut() {

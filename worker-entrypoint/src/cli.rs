@@ -5,7 +5,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hiclaw_sync::{cli::duration, settings::GlobalOptions};
+use hiclaw_sync::{
+    cli::{duration, interval},
+    settings::{GlobalOptions, RunVariables},
+};
 use sync_core::layout;
 
 use crate::demo::DemoArguments;
@@ -42,27 +45,50 @@ pub struct Cli {
 }
 
 /// How a worker is run.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 pub struct RunOptions {
-    /// How often everything is compared with the bucket; changes are sent at once anyway
-    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration, env = "HICLAW_PULL_INTERVAL", hide_env_values = true)]
-    pub pull_interval: Duration,
+    /// Time between two scheduled passes.
+    #[arg(long, value_name = "DURATION", value_parser = interval, help = "How often everything is compared with the bucket; changes are sent at once anyway [env: HICLAW_PULL_INTERVAL] [default: 300s]")]
+    pub pull_interval: Option<Duration>,
 
-    /// Serve /livez, /readyz, /status and /metrics on this address
-    #[arg(long, value_name = "ADDR", env = "HICLAW_HEALTH_LISTEN")]
+    /// Where health is served.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Serve /livez, /readyz, /status and /metrics on this address [env: HICLAW_HEALTH_LISTEN]"
+    )]
     pub health_listen: Option<SocketAddr>,
 
-    /// How long sending the last changes may take when the worker is stopped
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration, env = "HICLAW_FLUSH_TIMEOUT")]
-    pub flush_timeout: Duration,
+    /// How long the last flush may take.
+    #[arg(long, value_name = "DURATION", value_parser = duration, help = "How long sending the last changes may take when the worker is stopped [env: HICLAW_FLUSH_TIMEOUT] [default: 20s]")]
+    pub flush_timeout: Option<Duration>,
 
-    /// Time between SIGTERM and SIGKILL for the runtime [default: the layout's, 20s]
-    #[arg(long, value_name = "DURATION", value_parser = duration, env = "HICLAW_STOP_GRACE")]
+    /// Time between SIGTERM and SIGKILL.
+    #[arg(long, value_name = "DURATION", value_parser = duration, help = "Time between SIGTERM and SIGKILL for the runtime [env: HICLAW_STOP_GRACE] [default: the layout's, 20s]")]
     pub stop_grace: Option<Duration>,
 
-    /// Whether the runtime is started again when it ends [default: the layout's]
-    #[arg(long, value_enum, value_name = "WHEN", env = "HICLAW_RESTART")]
+    /// Whether the runtime is started again.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        help = "Whether the runtime is started again when it ends [env: HICLAW_RESTART] [default: the layout's]"
+    )]
     pub restart: Option<RestartWhen>,
+}
+
+impl RunOptions {
+    /// These options, and where one was not given the variable.
+    #[must_use]
+    pub fn or(self, variables: &RunVariables) -> RunVariables {
+        RunVariables {
+            pull_interval: self.pull_interval.or(variables.pull_interval),
+            health_listen: self.health_listen.or(variables.health_listen),
+            flush_timeout: self.flush_timeout.or(variables.flush_timeout),
+            stop_grace: self.stop_grace.or(variables.stop_grace),
+            restart: self.restart.map(Into::into).or(variables.restart),
+        }
+    }
 }
 
 /// Whether a runtime that ended is started again.
@@ -128,7 +154,14 @@ mod tests {
         ]);
         assert_eq!(cli.runtime, ["sh", "-c", "exit 3"]);
         assert_eq!(cli.run.stop_grace, Some(Duration::from_secs(5)));
-        assert_eq!(cli.run.pull_interval, Duration::from_mins(5));
+        let variables = RunVariables {
+            pull_interval: Some(Duration::from_mins(1)),
+            stop_grace: Some(Duration::from_mins(1)),
+            ..RunVariables::default()
+        };
+        let both = cli.run.or(&variables);
+        assert_eq!(both.pull_interval, Some(Duration::from_mins(1)));
+        assert_eq!(both.stop_grace, Some(Duration::from_secs(5)));
         let cli = Cli::parse_from(["x", "--force-init", "demo", "--once", "--", "true"]);
         assert!(matches!(cli.command, Some(Command::Demo { runtime, .. }) if runtime == ["true"]));
         assert!(Cli::try_parse_from(["x", "check", "--json"]).is_ok());

@@ -218,15 +218,18 @@ pub async fn end_descendants(grace: Duration) {
         let late = started.elapsed() >= grace;
         for process in left {
             let signal = if late { Signal::KILL } else { Signal::TERM };
-            if late || told.insert(process) {
+            let news = told.insert((process, late));
+            if news {
                 tracing::info!(
                     pid = process.as_raw_nonzero(),
                     ?signal,
                     "the runtime left a process behind"
                 );
-                if let Err(error) = rustix::process::kill_process(process, signal) {
-                    tracing::debug!(%error, "it has ended");
-                }
+            }
+            if (late || news)
+                && let Err(error) = rustix::process::kill_process(process, signal)
+            {
+                tracing::debug!(%error, "it has ended");
             }
         }
         if started.elapsed() >= grace * 2 {

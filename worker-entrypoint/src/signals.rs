@@ -37,6 +37,11 @@ impl Signals {
             Signal::ALARM,
             Signal::WINCH,
             Signal::POWER,
+            Signal::VTALARM,
+            Signal::PROF,
+            Signal::IO,
+            Signal::XCPU,
+            Signal::XFSZ,
         ];
         let numbers = named
             .iter()

@@ -35,7 +35,7 @@ pub struct StepContext {
     /// The agent's name.
     pub worker: String,
     /// The time zone.
-    pub time_zone: String,
+    pub time_zone: Option<String>,
     /// Where the system's files are; `/` but for tests.
     pub system_root: PathBuf,
     /// Where commands run.
@@ -140,7 +140,7 @@ async fn files(step: &Step, context: &StepContext) -> Result<Outcome, Hitch> {
     let workspace = context.workspace.clone();
     let (time_zone, system_root) = (context.time_zone.clone(), context.system_root.clone());
     let task = tokio::task::spawn_blocking(move || match &step {
-        Step::Timezone => timezone::run(&time_zone, &system_root),
+        Step::Timezone => timezone::run(time_zone.as_deref(), &system_root),
         Step::CopySkills { from, to } => skills::copy(from, to, &workspace),
         Step::Link { at, to } => link::make(at, to, &workspace),
         Step::RemoveCircularLink { path } => link::remove_circular(path, &workspace),

@@ -15,7 +15,7 @@ use sync_core::secret::Secret;
 use super::{environment::Environment, values::Generation};
 
 /// The variables that exist under both names, without their beginnings.
-const SUFFIXES: [&str; 27] = [
+const SUFFIXES: [&str; 38] = [
     "WORKER_NAME",
     "FS_ENDPOINT",
     "FS_ACCESS_KEY",
@@ -43,6 +43,17 @@ const SUFFIXES: [&str; 27] = [
     "CMS_LICENSE_KEY",
     "CMS_PROJECT",
     "CMS_WORKSPACE",
+    "CMS_SERVICE_NAME",
+    "CMS_TRACES_ENDPOINT",
+    "CMS_TRACES_LICENSE_KEY",
+    "CMS_TRACES_PROJECT",
+    "CMS_TRACES_WORKSPACE",
+    "CMS_TRACES_SERVICE_NAME",
+    "PULL_INTERVAL",
+    "HEALTH_LISTEN",
+    "FLUSH_TIMEOUT",
+    "STOP_GRACE",
+    "RESTART",
 ];
 
 /// One setting that is missing or wrong.

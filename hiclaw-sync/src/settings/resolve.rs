@@ -18,6 +18,7 @@ use super::{
     layouts::LayoutChoice,
     lookup::{Found, Lookup, SettingsError},
     options::GlobalOptions,
+    run::RunVariables,
     store::{self, StoreSettings},
     values::{
         Controller, Deployment, EnvMount, Generation, Necessity, Toggle, TokenSource, Traces,
@@ -28,7 +29,6 @@ use super::{
 const DEFAULT_MATRIX_URL: &str = "http://127.0.0.1:6167";
 const DEFAULT_AI_GATEWAY_URL: &str = "http://aigw-local.hiclaw.io:8080";
 const DEFAULT_CONSOLE_PORT: u16 = 8088;
-const DEFAULT_TIME_ZONE: &str = "UTC";
 const DEFAULT_ENV_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// All settings of a worker.
@@ -71,8 +71,10 @@ pub struct Settings {
     pub console_port: u16,
     /// Where the runtime sends traces, if it does.
     pub traces: Option<Traces>,
-    /// The time zone.
-    pub time_zone: String,
+    /// The time zone; `None` leaves the system's.
+    pub time_zone: Option<String>,
+    /// How the worker is run.
+    pub run: RunVariables,
 }
 
 impl Settings {
@@ -120,9 +122,8 @@ impl Settings {
                 .parsed(lookup.prefixed("CONSOLE_PORT"), port)
                 .unwrap_or(DEFAULT_CONSOLE_PORT),
             traces: traces(lookup),
-            time_zone: lookup
-                .plain("TZ")
-                .map_or_else(|| DEFAULT_TIME_ZONE.to_owned(), |found| found.value),
+            time_zone: lookup.plain("TZ").map(|found| found.value),
+            run: RunVariables::read(lookup),
         }
     }
 

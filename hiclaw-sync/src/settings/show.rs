@@ -47,7 +47,12 @@ impl Settings {
             "env_mount": self.env_mount.as_ref().map(env_mount),
             "console_port": self.console_port,
             "traces": self.traces.as_ref().map(traces),
-            "time_zone": self.time_zone,
+            "time_zone": self.time_zone.as_deref().unwrap_or("UTC"),
+            "pull_interval_seconds": self.run.pull_interval.map(|time| time.as_secs()),
+            "health_listen": self.run.health_listen.map(|address| address.to_string()),
+            "flush_timeout_seconds": self.run.flush_timeout.map(|time| time.as_secs()),
+            "stop_grace_seconds": self.run.stop_grace.map(|time| time.as_secs()),
+            "restart": self.run.restart.map(|restart| restart.to_string()),
         })
     }
 }

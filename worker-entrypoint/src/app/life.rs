@@ -5,15 +5,16 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use hiclaw_sync::settings::Settings;
 use sync_core::layout::RuntimeSpec;
-use tokio::task::JoinSet;
 
 use super::{
     drain::drain,
     settings::{self, Waiting},
     startup::{Prepared, Start},
 };
+use tokio::task::JoinSet;
+
 use crate::{
-    cli::{Cli, RunOptions},
+    cli::Cli,
     controller::Reporter,
     engine::{Engine, chain},
     health::{Health, Stage},
@@ -26,30 +27,32 @@ use crate::{
     supervisor::Policy,
 };
 
+/// How long the last flush may take unless told.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long what the runtime left behind outside its process group has to end.
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs a worker; gives its exit code.
 pub(super) async fn run(cli: Cli, mut signals: Signals) -> anyhow::Result<u8> {
     let resolved = tokio::select! {
-        resolved = settings::resolve(&cli.global, Waiting::AsTold) => resolved,
+        resolved = settings::resolve(&cli.global, cli.run, Waiting::AsTold) => resolved,
         number = stop_demanded(&mut signals) => return Ok(Exit::Signal(number).code()),
     };
     let (settings, inherited) = resolved?;
-    let mut helpers = JoinSet::new();
     let health = Health::default();
-    if let Some(address) = cli.run.health_listen {
+    let flush_timeout = settings.run.flush_timeout.unwrap_or(FLUSH_TIMEOUT);
+    if let Some(address) = settings.run.health_listen {
         let listener = http::bind(address)
             .await
             .with_context(|| format!("can't listen on {address}"))?;
         tracing::info!(address = %listener.local_addr()?, "serving health");
-        helpers.spawn(http::serve(listener, health.clone()));
+        // To the very end: whoever looks during the last flush is told of it.
+        tokio::spawn(http::serve(listener, health.clone()));
     }
     let mut engine = None;
     let start = Start {
         settings: &settings,
         inherited: &inherited,
-        options: &cli.run,
         health: &health,
     };
     let prepared = tokio::select! {
@@ -57,14 +60,14 @@ pub(super) async fn run(cli: Cli, mut signals: Signals) -> anyhow::Result<u8> {
         number = stop_demanded(&mut signals) => {
             tracing::info!(signal = number, "stopping before the runtime was started");
             health.enter(Stage::Draining);
-            drain(engine.as_ref(), cli.run.flush_timeout).await;
+            drain(engine.as_ref(), flush_timeout).await;
             return Ok(Exit::Signal(number).code());
         }
     };
     let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
-            drain(engine.as_ref(), cli.run.flush_timeout).await;
+            drain(engine.as_ref(), flush_timeout).await;
             return Err(error);
         }
     };
@@ -73,12 +76,12 @@ pub(super) async fn run(cli: Cli, mut signals: Signals) -> anyhow::Result<u8> {
     };
     let worker = Running {
         settings,
-        options: cli.run,
+        flush_timeout,
         command: cli.runtime,
         engine,
         health,
     };
-    Ok(worker.run(prepared, signals, helpers).await)
+    Ok(worker.run(prepared, signals).await)
 }
 
 /// Waits for a signal that asks for the end; before the runtime is started no other is answered.
@@ -94,7 +97,7 @@ async fn stop_demanded(signals: &mut Signals) -> i32 {
 /// A worker whose runtime is started.
 struct Running {
     settings: Settings,
-    options: RunOptions,
+    flush_timeout: Duration,
     /// Replaces the layout's command, unless it is empty.
     command: Vec<String>,
     engine: Arc<dyn Engine>,
@@ -102,16 +105,17 @@ struct Running {
 }
 
 impl Running {
-    async fn run(self, prepared: Prepared, signals: Signals, mut helpers: JoinSet<()>) -> u8 {
+    async fn run(self, prepared: Prepared, signals: Signals) -> u8 {
         // Before the runtime reads its files: a change after this moment is reloaded.
         let published = self.engine.subscribe();
         let (mut runtime, reloader) = self.start(prepared);
-        helpers.spawn(reloader.run(published));
+        let mut reloading = JoinSet::new();
+        reloading.spawn(reloader.run(published));
         let exit = self.supervise(&mut runtime, signals).await;
         self.health.enter(Stage::Draining);
-        helpers.shutdown().await;
+        reloading.shutdown().await;
         process::end_descendants(LAST_GRACE).await;
-        drain(Some(&self.engine), self.options.flush_timeout).await;
+        drain(Some(&self.engine), self.flush_timeout).await;
         exit.code()
     }
 
@@ -167,8 +171,8 @@ impl Running {
 
     fn policy(&self, spec: &RuntimeSpec) -> Policy {
         Policy::new(
-            self.options.restart.map_or(spec.restart, Into::into),
-            self.options.stop_grace.unwrap_or(spec.stop_grace),
+            self.settings.run.restart.unwrap_or(spec.restart),
+            self.settings.run.stop_grace.unwrap_or(spec.stop_grace),
             spec.crash_limit,
         )
     }

@@ -1,11 +1,11 @@
 //! The settings, with the variables of a mounted file over those of the process.
 
-use std::time::Duration;
-
-use hiclaw_sync::settings::{EnvMount, GlobalOptions, Overlay, ProcessEnvironment, Settings};
+use hiclaw_sync::settings::{
+    EnvMount, GlobalOptions, Necessity, Overlay, ProcessEnvironment, Settings,
+};
 use sync_core::secret::Secret;
 
-use crate::{env_mount, environment::Variables};
+use crate::{cli::RunOptions, env_mount, environment::Variables};
 
 /// Whether to wait for a mounted file of variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +19,13 @@ pub(super) enum Waiting {
 /// The settings, and the environment that the runtime inherits.
 pub(super) async fn resolve(
     options: &GlobalOptions,
+    run: RunOptions,
     waiting: Waiting,
 ) -> anyhow::Result<(Settings, Variables)> {
     let file = match mount(options) {
         Some(mut mount) => {
             if waiting == Waiting::Not {
-                mount.timeout = Duration::ZERO;
+                mount.necessity = Necessity::Optional;
             }
             env_mount::wait(&mount).await?
         }
@@ -32,7 +33,8 @@ pub(super) async fn resolve(
     };
     let mut inherited: Variables = std::env::vars_os().collect();
     inherited.extend(file.iter().map(|(name, value)| (name.into(), value.into())));
-    let settings = Settings::resolve(options, &Overlay::new(file, ProcessEnvironment))?;
+    let mut settings = Settings::resolve(options, &Overlay::new(file, ProcessEnvironment))?;
+    settings.run = run.or(&settings.run);
     Ok((settings, inherited))
 }
 

@@ -1,13 +1,19 @@
 //! Everything before the runtime: connecting and the layout's steps.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hiclaw_sync::{settings::Settings, worker::Worker};
-use sync_core::layout::{Need, ReadyCheck, ResolvedLayout, Step, Variable};
+use sync_core::{
+    layout::{Need, ReadyCheck, ResolvedLayout, Step, Variable},
+    resident::ResidentSettings,
+};
 
 use super::{agent::Told, connect};
 use crate::{
-    cli::RunOptions,
     client::HttpClient,
     command::Place,
     engine::Engine,
@@ -22,7 +28,6 @@ pub(super) struct Start<'a> {
     pub(super) settings: &'a Settings,
     /// The environment that the runtime inherits.
     pub(super) inherited: &'a Variables,
-    pub(super) options: &'a RunOptions,
     pub(super) health: &'a Health,
 }
 
@@ -47,7 +52,7 @@ impl Start<'_> {
         let workspace = Arc::new(Workspace::open(&self.settings.workspace)?);
         let client = HttpClient::default();
         let worker = connect::worker(self.settings).await?;
-        let engine = connect::engine(&worker, self.options.pull_interval).await?;
+        let engine = connect::engine(&worker, self.pull_interval()).await?;
         tracing::info!(place = engine.place(), layout = worker.layout.name, duration = ?started.elapsed(), "connected");
 
         let (own_files, _) = worker
@@ -69,7 +74,7 @@ impl Start<'_> {
             tracing::info!("the agent's files name a team; its mounts are used from here on");
             // Locks on the mounts are held by the old engine, whose last owner this is.
             *slot = None;
-            *slot = Some(connect::engine(&again, self.options.pull_interval).await?);
+            *slot = Some(connect::engine(&again, self.pull_interval()).await?);
         }
         if let Some(engine) = slot {
             self.health.has_engine(engine.clone());
@@ -86,6 +91,11 @@ impl Start<'_> {
             place,
             client,
         })
+    }
+
+    fn pull_interval(&self) -> Duration {
+        let default = ResidentSettings::default().pull_interval;
+        self.settings.run.pull_interval.unwrap_or(default)
     }
 
     fn place(&self, layout: &ResolvedLayout) -> Place {

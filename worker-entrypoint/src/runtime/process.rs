@@ -105,6 +105,11 @@ impl RuntimeProcess {
         loop {
             let event = tokio::select! {
                 event = self.child.event() => event,
+                () = given_up(self.phase) => {
+                    let exit = Exit::Signal(Signal::KILL.as_raw());
+                    self.exit = Some(exit);
+                    return exit;
+                }
                 () = woken(&mut self.suspended) => {
                     self.suspended = None;
                     if let Some(terminal) = &self.terminal {
@@ -179,6 +184,14 @@ impl Process for RuntimeProcess {
         if let Err(error) = self.child.group().signal_number(number) {
             tracing::warn!(number, %error, "can't pass a signal on to the runtime");
         }
+    }
+}
+
+/// Ends when a process that was killed should be long gone.
+async fn given_up(phase: Phase) {
+    match phase {
+        Phase::Killed(at) => tokio::time::sleep_until(at + LONGEST_DEATH).await,
+        Phase::Running | Phase::Told => std::future::pending().await,
     }
 }
 

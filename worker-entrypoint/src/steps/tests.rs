@@ -41,7 +41,7 @@ impl Bench {
             engine: engine.clone(),
             workspace: Arc::new(Workspace::open(&home).unwrap()),
             worker: "alice".into(),
-            time_zone: "Europe/Berlin".into(),
+            time_zone: Some("Europe/Berlin".into()),
             system_root: directory.path().join("system"),
             place: testing::place(&home),
             client: HttpClient::default(),
@@ -174,6 +174,7 @@ async fn the_time_zone_is_set_when_the_system_has_it() {
         "Europe/Berlin\n"
     );
     for zone in ["", "../../../etc/passwd", "/etc/passwd", "Europe"] {
-        assert!(timezone::run(zone, &system).is_err(), "{zone}");
+        assert!(timezone::run(Some(zone), &system).is_err(), "{zone}");
     }
+    assert!(matches!(timezone::run(None, &system), Ok(Outcome::Nothing)));
 }

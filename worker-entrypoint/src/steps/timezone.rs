@@ -8,8 +8,11 @@ use std::{
 use super::{Hitch, Outcome};
 
 /// Points `etc/localtime` to the zone and writes its name into `etc/timezone`, both below `root`. A zone that the system
-/// doesn't have changes nothing: the runtime still sees TZ.
-pub(super) fn run(zone: &str, root: &Path) -> Result<Outcome, Hitch> {
+/// doesn't have changes nothing: the runtime still sees TZ. Without a zone in the settings the system keeps its own.
+pub(super) fn run(zone: Option<&str>, root: &Path) -> Result<Outcome, Hitch> {
+    let Some(zone) = zone else {
+        return Ok(Outcome::Nothing);
+    };
     let relative = Path::new(zone);
     let is_name = relative
         .components()

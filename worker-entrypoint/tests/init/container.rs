@@ -225,7 +225,6 @@ impl Container {
             .command(&words)
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .env("TZ", "UTC")
             .env("HICLAW_WORKER_NAME", "alice")
             .env("HICLAW_FS_ENDPOINT", &host.endpoint)
             .env("HICLAW_FS_ACCESS_KEY", KEY)

@@ -95,8 +95,8 @@ fn the_usual_variables_are_enough() {
     assert_eq!(settings.matrix_url, "http://127.0.0.1:6167");
     assert_eq!(settings.ai_gateway_url, "http://aigw-local.hiclaw.io:8080");
     assert_eq!(
-        (settings.console_port, settings.time_zone.as_str()),
-        (8088, "UTC")
+        (settings.console_port, settings.time_zone.clone()),
+        (8088, None)
     );
     assert_eq!(
         (settings.matrix_debug, settings.store.path_style),
@@ -272,7 +272,10 @@ fn every_variable_of_the_contract_arrives_under_both_names() {
         with(&[("HICLAW_AI_GATEWAY", "http://seed")]).ai_gateway_url,
         "http://seed"
     );
-    assert_eq!(with(&[("TZ", "Asia/Shanghai")]).time_zone, "Asia/Shanghai");
+    assert_eq!(
+        with(&[("TZ", "Asia/Shanghai")]).time_zone.as_deref(),
+        Some("Asia/Shanghai")
+    );
 }
 
 #[test]
