@@ -294,7 +294,9 @@ async fn a_file_that_keeps_changing_is_sent_at_a_bounded_rate(store: &'static St
 
 async fn no_secret_is_printed(store: &'static Store) -> Result<()> {
     let bucket = seeded(store).await?;
-    let mut worker = Worker::builder(&bucket)?.env("RUST_LOG", "trace").start()?;
+    let mut worker = Worker::builder(&bucket)?
+        .env("HICLAW_SYNC_LOG", "trace")
+        .start()?;
     worker.wait_for_runtime().await?;
     let pid = worker.pid()?.as_raw_nonzero();
     let title = fs::read(format!("/proc/{pid}/cmdline"))?;

@@ -1,5 +1,5 @@
 //! How long a worker whose prefix holds 600 objects (10 MiB) takes from its exec to the exec of its runtime. The promise,
-//! a second at most, is made for the release build.
+//! a second at most, is made for the release build: `tests/run --release startup_speed` prints the figure.
 
 use std::{io::Write as _, time::Duration};
 
@@ -8,8 +8,7 @@ use testkit::{Store, Worker, agent, on_store};
 
 on_store!(embedded, Embedded, six_hundred_objects_within_the_limit);
 
-/// Only a start that does something quadratic takes this long, whatever the build and the machine. The figure itself is
-/// printed: `tests/run --release startup_speed -- --nocapture`.
+/// Only a start that does something quadratic takes this long, whatever the build and the machine.
 const SANE: Duration = Duration::from_secs(10);
 
 async fn six_hundred_objects_within_the_limit(store: &'static Store) -> Result<()> {

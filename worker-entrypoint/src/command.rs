@@ -232,7 +232,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
-        let limit = Duration::from_millis(300);
+        // Long enough for a shell to start on a busy machine.
+        let limit = Duration::from_secs(3);
         let error = run(&shell(&script), &place(), limit, Output::Log)
             .await
             .unwrap_err();

@@ -8,7 +8,7 @@ mod stage;
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::Args;
 
 use self::stage::{Stage, say};
@@ -78,9 +78,7 @@ pub async fn run(arguments: DemoArguments, command: Vec<String>) -> anyhow::Resu
 
     if !once {
         stage.invite();
-        tokio::signal::ctrl_c()
-            .await
-            .context("can't wait for Ctrl-C")?;
+        stage.until_interrupted().await;
     }
     stage.write_local("memory/last-words.md", "written a moment before the stop\n")?;
     let (status, took) = stage.stop().await?;

@@ -25,6 +25,7 @@ use sync_core::{
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
+    signal::unix::{self, Signal, SignalKind},
     sync::oneshot,
     task::JoinHandle,
 };
@@ -69,6 +70,8 @@ pub(super) struct Stage {
     secret: Secret,
     command: Vec<String>,
     worker: Option<Child>,
+    /// Ctrl-C. It reaches the demo alone: the worker has a process group of its own.
+    interrupts: Signal,
     since: Instant,
     _serving: JoinHandle<()>,
     _end_of_store: oneshot::Sender<()>,
@@ -125,6 +128,7 @@ impl Stage {
             secret,
             command,
             worker: None,
+            interrupts: unix::signal(SignalKind::interrupt()).context("can't wait for Ctrl-C")?,
             since: Instant::now(),
             _serving: serving,
             _end_of_store: end_of_store,
@@ -168,6 +172,7 @@ impl Stage {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
+            .process_group(0)
             .arg("--");
         if self.command.is_empty() {
             command.args(["sh", "-c", RUNTIME]);
@@ -220,8 +225,18 @@ impl Stage {
         if self.since.elapsed() > PATIENCE {
             bail!("waited {PATIENCE:?}, but not until {what}");
         }
-        tokio::time::sleep(GLANCE).await;
-        Ok(())
+        tokio::select! {
+            () = tokio::time::sleep(GLANCE) => Ok(()),
+            () = interrupted(&mut self.interrupts) => {
+                self.stop().await?;
+                bail!("interrupted before {what}")
+            }
+        }
+    }
+
+    /// Waits for Ctrl-C.
+    pub(super) async fn until_interrupted(&mut self) {
+        interrupted(&mut self.interrupts).await;
     }
 
     pub(super) fn runtime_runs(&self) -> bool {
@@ -328,6 +343,11 @@ impl Stage {
     fn workspace(&self) -> PathBuf {
         self.directory.join("root/agents").join(AGENT)
     }
+}
+
+async fn interrupted(interrupts: &mut Signal) {
+    // A stream of signals never ends.
+    interrupts.recv().await.unwrap_or(());
 }
 
 /// Shows what the worker says, set apart from the demo's own words.

@@ -64,6 +64,7 @@ impl BlobFiles {
             let number = entry
                 .file_name()
                 .to_str()
+                .filter(|name| is_blob(name))
                 .and_then(|name| i64::from_str_radix(name, 16).ok());
             match number {
                 Some(number) => next = next.max(number),
@@ -169,4 +170,9 @@ impl Drop for NewBlob {
             tracing::debug!(path = %self.path.display(), %error, "cannot remove an unfinished file");
         }
     }
+}
+
+/// Whether a file's name is one that we give.
+fn is_blob(name: &str) -> bool {
+    name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -128,6 +128,15 @@ impl Edit<'_> {
             });
         }
         let checksums = object_checksums(&upload, &chosen);
+        if complete
+            .expected
+            .algorithms()
+            .any(|algorithm| checksums.get(algorithm).is_none())
+        {
+            return Err(StoreError::InvalidRequest {
+                reason: "The checksum can't be verified: the upload was begun without its algorithm.",
+            });
+        }
         complete.expected.check(&checksums)?;
         let bucket = bucket_id(self.connection, &complete.bucket)?;
         let current = object(self.connection, bucket, &complete.key)?;
