@@ -51,6 +51,18 @@ impl Cli {
         })
     }
 
+    /// A command line beside a running worker: in its root, as a user of its container has it.
+    pub fn beside(bucket: &Bucket, root: &Path) -> Result<Self> {
+        let dir = tempfile::Builder::new()
+            .prefix("hiclaw-sync-test-beside-")
+            .tempdir()?;
+        Ok(Self {
+            dir,
+            environment: environment(bucket),
+            options: vec!["--root".to_owned(), root.display().to_string()],
+        })
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {

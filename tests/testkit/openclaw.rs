@@ -106,7 +106,7 @@ impl Openclaw {
                 TOKEN,
                 "--expect-final",
                 "--timeout",
-                "60000",
+                "180000",
             ])
             .args([
                 "--port",

@@ -19,11 +19,13 @@ pub async fn wait_for(
 ) -> Result<Duration> {
     let started = Instant::now();
     loop {
-        if condition().await? {
-            return Ok(started.elapsed());
-        }
-        if started.elapsed() > limit {
-            bail!("waited {limit:?} in vain for {what}");
+        let left = limit.saturating_sub(started.elapsed());
+        // The look itself is bounded too: a server that accepts and never answers must not hang the test.
+        match tokio::time::timeout(left.max(INTERVAL), condition()).await {
+            Ok(Ok(true)) => return Ok(started.elapsed()),
+            Ok(Ok(false)) if started.elapsed() <= limit => {}
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(false)) | Err(_) => bail!("waited {limit:?} in vain for {what}"),
         }
         tokio::time::sleep(INTERVAL).await;
     }
