@@ -165,10 +165,19 @@ fn summary(out: &mut dyn Write, mood: Mood, report: &Report) -> io::Result<()> {
     )
 }
 
-/// A path with its mount, which is left out for the agent's own files.
+/// A path with its mount, which is left out for the agent's own files. Whoever writes a key must not write to a terminal:
+/// control characters are shown as escapes.
 fn place(mount: &str, path: &str) -> String {
-    match (mount, path) {
-        ("workspace" | "", path) => path.to_owned(),
+    let path: String = path
+        .chars()
+        .flat_map(|character| {
+            let escaped = character.is_control().then(|| character.escape_default());
+            let plain = (!character.is_control()).then_some(character);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect();
+    match (mount, &*path) {
+        ("workspace" | "", _) => path,
         (mount, "") => mount.to_owned(),
         (mount, path) => format!("{mount}/{path}"),
     }

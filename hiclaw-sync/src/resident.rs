@@ -168,16 +168,10 @@ fn pass_request(
     request: &Request,
     direction: Direction,
 ) -> Result<PassRequest, ControlError> {
-    let paths = request
-        .paths
-        .iter()
-        .map(|path| resident.session().locate(path))
-        .collect::<Result<_, _>>();
-    let paths = paths.map_err(|error| refused(ERROR_USAGE, error.to_string()))?;
-    Ok(PassRequest {
-        paths,
-        ..PassRequest::everything(direction)
-    })
+    let session = resident.session();
+    session
+        .request(direction, &request.paths)
+        .map_err(|error| refused(ERROR_USAGE, error.to_string()))
 }
 
 fn report(result: Result<Result<Report, PassError>, Ended>) -> Result<Value, ControlError> {

@@ -9,7 +9,7 @@ mod status;
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -60,9 +60,9 @@ pub struct Session {
 pub struct PassRequest {
     /// Which way.
     pub direction: Direction,
-    /// Names of the mounts; all when empty.
+    /// Names of mounts to look at as a whole.
     pub mounts: Vec<String>,
-    /// Only what is at and below these; everything when empty.
+    /// Parts of other mounts: what is at and below these. Everything when there are neither mounts nor paths.
     pub paths: Vec<MountPath>,
     /// Whether held deletes are wanted.
     pub approval: Approval,
@@ -206,39 +206,51 @@ impl Session {
         *self.probed.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The mount and path in it that `text` means: an absolute path, a path relative to the first mount, or one that
-    /// begins with the name of another mount.
-    pub fn locate(&self, text: &str) -> Result<MountPath, SessionError> {
+    /// A request for what `texts` mean, each an absolute path, a path relative to the first mount, or one that begins with the
+    /// name of another mount. A mount's own directory, `.`, and another mount's name mean the whole mount.
+    pub fn request(
+        &self,
+        direction: Direction,
+        texts: &[String],
+    ) -> Result<PassRequest, SessionError> {
+        let mut request = PassRequest::everything(direction);
+        for text in texts {
+            let (mount, path) = self.locate(text)?;
+            let mount = mount.name.clone();
+            if path.is_empty() {
+                request.mounts.push(mount);
+            } else {
+                let path = RelPath::new(&path)?;
+                request.paths.push(MountPath { mount, path });
+            }
+        }
+        Ok(request)
+    }
+
+    /// The mount that `text` means, and the path in it; empty for the mount itself.
+    fn locate(&self, text: &str) -> Result<(&Arc<OpenMount>, String), SessionError> {
         let nowhere = || SessionError::NoMount {
             path: text.to_owned(),
         };
+        let first = self.mounts.first().ok_or_else(nowhere)?;
         let trimmed = text.trim_end_matches('/');
         if Path::new(text).is_absolute() {
             let below = |mount: &&Arc<OpenMount>| Path::new(trimmed).starts_with(mount.root.path());
             let mount = self.mounts.iter().find(below).ok_or_else(nowhere)?;
-            let path: PathBuf = Path::new(trimmed)
-                .strip_prefix(mount.root.path())
-                .map_err(|_| nowhere())?
-                .into();
-            let path = RelPath::new(path.to_str().ok_or_else(nowhere)?)?;
-            return Ok(MountPath {
-                mount: mount.name.clone(),
-                path,
-            });
+            let path = Path::new(trimmed).strip_prefix(mount.root.path());
+            let path = path.ok().and_then(Path::to_str).ok_or_else(nowhere)?;
+            return Ok((mount, path.to_owned()));
         }
         let trimmed = trimmed.strip_prefix("./").unwrap_or(trimmed);
-        let first = self.mounts.first().ok_or_else(nowhere)?;
-        if let Some((name, rest)) = trimmed.split_once('/')
-            && let Some(mount) = self.mounts.iter().skip(1).find(|mount| mount.name == name)
-        {
-            return Ok(MountPath {
-                mount: mount.name.clone(),
-                path: RelPath::new(rest)?,
-            });
+        if trimmed == "." {
+            return Ok((first, String::new()));
         }
-        Ok(MountPath {
-            mount: first.name.clone(),
-            path: RelPath::new(trimmed)?,
+        let (name, rest) = trimmed.split_once('/').unwrap_or((trimmed, ""));
+        let other = self.mounts.iter().skip(1).find(|mount| mount.name == name);
+        Ok(match other {
+            Some(mount) => (mount, rest.to_owned()),
+            None if trimmed.is_empty() => return Err(nowhere()),
+            None => (first, trimmed.to_owned()),
         })
     }
 

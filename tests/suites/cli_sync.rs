@@ -20,6 +20,7 @@ on_every_store!(
     equal_trees_enter_the_baseline_silently,
     a_plan_and_a_dry_run_change_nothing,
     only_the_paths_named_are_pulled,
+    a_mounts_name_means_the_whole_mount,
     odd_names_survive_a_round_trip,
     a_large_file_survives_a_round_trip,
 );
@@ -400,5 +401,14 @@ async fn a_large_file_survives_a_round_trip(store: &'static Store) -> Result<()>
     assert!(fs::read(other.workspace().join("large.bin"))? == large);
     let ran = cli.ok(&["sync", "--json"]).await?;
     assert_lists_are_empty(&ran, &CHANGES)?;
+    Ok(())
+}
+
+async fn a_mounts_name_means_the_whole_mount(store: &'static Store) -> Result<()> {
+    let (bucket, cli) = pulled(store).await?;
+    bucket.put("shared/knowledge/new.md", "new\n").await?;
+    bucket.put(&agent::key("notes/new.md"), "new\n").await?;
+    let ran = cli.ok(&["--json", "pull", "shared/"]).await?;
+    assert_eq!(ran.paths("downloaded")?, ["knowledge/new.md"]);
     Ok(())
 }

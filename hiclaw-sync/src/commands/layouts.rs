@@ -6,10 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use sync_core::{
-    layout::{Layout, Team},
-    secret::Secret,
-};
+use sync_core::{layout::Team, secret::Secret};
 
 use super::{form, settings};
 use crate::{
@@ -77,7 +74,8 @@ fn show(global: &GlobalOptions, name: String) -> anyhow::Result<Exit> {
 fn check(global: &GlobalOptions, file: &Path) -> anyhow::Result<Exit> {
     let text =
         std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
-    let mistakes = Layout::check(&text, &file.display().to_string());
+    let known = KnownLayouts::load(Path::new(LAYOUT_DIRECTORY))?;
+    let mistakes = known.set.check(&text, &file.display().to_string());
     let mut out = io::stdout().lock();
     let written = match form(global) {
         Form::Json => {

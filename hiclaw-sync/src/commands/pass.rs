@@ -121,20 +121,14 @@ async fn alone(
     let place = worker::place(&settings);
     let worker = Worker::connect(settings).await?;
     let session = worker.session().await?;
-    let paths = arguments
-        .paths
-        .iter()
-        .map(|path| session.locate(path))
-        .collect::<Result<_, _>>()?;
     let approval = if way == Way::Approve {
         Approval::Given
     } else {
         Approval::None
     };
     let request = PassRequest {
-        paths,
         approval,
-        ..PassRequest::everything(way.direction())
+        ..session.request(way.direction(), &arguments.paths)?
     };
     let progress = progress::start(global);
     let result = if arguments.dry_run {

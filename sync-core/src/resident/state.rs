@@ -126,12 +126,10 @@ impl State {
     /// A pass looked at these anew.
     fn forget_problems(&mut self, paths: &[MountPath], mounts: &[String]) {
         self.problems.retain(|(mount, path), _| {
-            let in_mounts = mounts.is_empty() || mounts.contains(mount);
-            let in_paths = paths.is_empty()
-                || paths
-                    .iter()
-                    .any(|looked| looked.mount == *mount && is_under(path, &looked.path));
-            !(in_mounts && in_paths)
+            let everything = mounts.is_empty() && paths.is_empty();
+            let looked_at =
+                |looked: &MountPath| looked.mount == *mount && is_under(path, &looked.path);
+            !(everything || mounts.contains(mount) || paths.iter().any(looked_at))
         });
     }
 

@@ -115,10 +115,10 @@ impl Session {
         request: &'a PassRequest,
     ) -> impl Iterator<Item = &'a Arc<OpenMount>> {
         self.mounts.iter().filter(|mount| {
-            let named = request.mounts.is_empty() || request.mounts.contains(&mount.name);
-            let touched = request.paths.is_empty()
-                || request.paths.iter().any(|path| path.mount == mount.name);
-            named && touched
+            let everything = request.mounts.is_empty() && request.paths.is_empty();
+            everything
+                || request.mounts.contains(&mount.name)
+                || request.paths.iter().any(|path| path.mount == mount.name)
         })
     }
 
@@ -361,7 +361,7 @@ fn scope(mount: &OpenMount, request: &PassRequest) -> PlanScope {
         .filter(|path| path.mount == mount.name)
         .map(|path| path.path.clone())
         .collect();
-    let extent = if paths.is_empty() {
+    let extent = if paths.is_empty() || request.mounts.contains(&mount.name) {
         Extent::Whole
     } else {
         extent(paths)

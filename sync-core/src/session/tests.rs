@@ -351,14 +351,33 @@ async fn only_the_named_paths_are_looked_at() {
     fixture.insert("skills/web/SKILL.md", "1");
     fixture.insert("skills/webby", "1");
     fixture.insert("other", "1");
-    let path = fixture.session.locate("skills/web").unwrap();
-    let request = PassRequest {
-        paths: vec![path],
-        ..PassRequest::everything(Direction::Pull)
-    };
+    let texts = ["skills/web".to_owned()];
+    let request = fixture.session.request(Direction::Pull, &texts).unwrap();
     let report = fixture.session.pass(&request, &progress()).await.unwrap();
     assert_eq!(report.downloaded.len(), 1);
     assert_eq!(fixture.read("skills/web/SKILL.md").unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_mounts_own_directory_means_all_of_it_and_other_places_none() {
+    let fixture = fixture().await;
+    let workspace = fixture.session.mounts()[0]
+        .root
+        .path()
+        .display()
+        .to_string();
+    for text in [".", "./", &workspace, &format!("{workspace}/")] {
+        let request = fixture
+            .session
+            .request(Direction::Pull, &[text.to_owned()])
+            .unwrap();
+        assert_eq!(request.mounts.len(), 1, "{text}");
+        assert_eq!(request.paths, [], "{text}");
+    }
+    for text in ["", "/etc", "../x", "a//b"] {
+        let request = fixture.session.request(Direction::Pull, &[text.to_owned()]);
+        assert!(request.is_err(), "{text:?}");
+    }
 }
 
 #[tokio::test]
