@@ -11,7 +11,10 @@ use sync_core::{
     store::{StoreError, StoreErrorKind},
 };
 
-use crate::settings::{LayoutFileError, SettingsError};
+use crate::{
+    controller::ControllerError,
+    settings::{LayoutFileError, SettingsError},
+};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +74,13 @@ impl Exit {
         }
         if let Some(store) = store_error(cause) {
             return Some(if store.kind.is_transient() {
+                Self::Unreachable
+            } else {
+                Self::Failed
+            });
+        }
+        if let Some(error) = cause.downcast_ref::<ControllerError>() {
+            return Some(if error.is_transient() {
                 Self::Unreachable
             } else {
                 Self::Failed

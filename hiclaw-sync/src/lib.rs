@@ -5,7 +5,9 @@
 
 pub mod cli;
 mod commands;
+pub mod controller;
 pub mod exit;
+pub mod http;
 pub mod logging;
 pub mod output;
 pub mod progress;

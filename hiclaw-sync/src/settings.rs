@@ -23,7 +23,7 @@ pub use self::{
     options::{GlobalOptions, LogFormat, PathStyle, ProgressMode},
     resolve::Settings,
     run::RunVariables,
-    store::{CredentialSource, StoreSettings},
+    store::{CredentialSource, Origin, StoreSettings},
     values::{
         Controller, Deployment, EnvMount, Generation, Necessity, Provider, Toggle, TokenSource,
         Traces,

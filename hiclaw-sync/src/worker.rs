@@ -10,10 +10,17 @@ use sync_core::{
     path::{Prefix, RelPath},
     root::STATE_DIRECTORY,
     session::Session,
-    store::{ObjectStore, StoreError, StoreErrorKind, read_whole, s3::S3Store},
+    store::{
+        ObjectStore, StoreError, StoreErrorKind, read_whole,
+        s3::{KeySource, S3Config, S3Store},
+    },
 };
 
-use crate::settings::Settings;
+use crate::{
+    controller::ControllerClient,
+    http::HttpClient,
+    settings::{CredentialSource, Origin, Settings},
+};
 
 /// Documents that tell the team are no larger.
 const MAX_DOCUMENT_BYTES: u64 = 1024 * 1024;
@@ -30,11 +37,15 @@ pub struct Worker {
 
 impl Worker {
     /// Connects to the store, finds out the team and resolves the layout for it.
-    pub async fn connect(settings: Settings) -> anyhow::Result<Self> {
+    pub async fn connect(mut settings: Settings) -> anyhow::Result<Self> {
         // A wrong layout is found before anything is asked of the network.
         settings.load_layout(&Team::default())?;
-        let store: Arc<dyn ObjectStore> =
-            Arc::new(S3Store::connect(&settings.store.s3_config()).await?);
+        let source = key_source(&mut settings).await?;
+        let config = S3Config {
+            key_source: source,
+            ..settings.store.s3_config()
+        };
+        let store: Arc<dyn ObjectStore> = Arc::new(S3Store::connect(&config).await?);
         Self::with_store(settings, store).await
     }
 
@@ -73,6 +84,30 @@ impl std::fmt::Debug for Worker {
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
+}
+
+/// The controller as a source of keys, where the settings want its keys. It is asked once before anything else: it may know
+/// where the store is.
+async fn key_source(settings: &mut Settings) -> anyhow::Result<Option<Arc<dyn KeySource>>> {
+    if settings.store.credentials != CredentialSource::Controller {
+        return Ok(None);
+    }
+    let controller = settings
+        .controller
+        .clone()
+        .context("keys are to come from a controller, and there is none")?;
+    let client = ControllerClient::new(controller, HttpClient::default());
+    let issued = client
+        .issue_credentials()
+        .await
+        .context("can't get the store's keys from the controller")?;
+    if settings.store.endpoint.is_none() {
+        settings.store.endpoint = issued.endpoint;
+    }
+    if let (Origin::Default, Some(bucket)) = (settings.store.bucket_origin, issued.bucket) {
+        settings.store.bucket = bucket;
+    }
+    Ok(Some(Arc::new(client)))
 }
 
 /// Where the engine of a worker keeps its state.

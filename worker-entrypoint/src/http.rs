@@ -126,12 +126,9 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::{
-        client::{self, HttpClient},
-        health::Stage,
-        runtime::RuntimeStatus,
-        supervisor::State,
-    };
+    use hiclaw_sync::http::{self, HttpClient};
+
+    use crate::{health::Stage, runtime::RuntimeStatus, supervisor::State};
 
     #[tokio::test]
     async fn probes_see_the_worker_become_ready() {
@@ -141,7 +138,7 @@ mod tests {
         tokio::spawn(serve(listener, health.clone()));
         let client = HttpClient::default();
         let ask = async |method: &str, path: &str| {
-            let request = client::Request::new(method, &format!("{base}{path}"));
+            let request = http::Request::new(method, &format!("{base}{path}"));
             let answer = client.send(request, Duration::from_secs(20)).await.unwrap();
             (
                 answer.status,

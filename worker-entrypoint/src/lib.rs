@@ -5,7 +5,6 @@
 pub mod adapter;
 pub mod app;
 pub mod cli;
-pub mod client;
 pub mod command;
 pub mod controller;
 pub mod demo;

@@ -9,11 +9,11 @@ use sync_core::layout::{ReadyCheck, ReadyProbe};
 use tokio::time::Instant;
 
 use crate::{
-    client::{HttpClient, Request},
     command::{self, Output, Place},
     engine::{BoxFuture, chain},
     workspace::Workspace,
 };
+use hiclaw_sync::http::{HttpClient, Request};
 
 /// One look must not outlast its use, but a command may take seconds on a busy machine.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);

@@ -19,11 +19,11 @@ use tokio::sync::broadcast::{
 };
 
 use crate::{
-    client::{HttpClient, Request},
     command::{self, Output, Place},
     engine::{Published, chain},
     runtime::RuntimeHandle,
 };
+use hiclaw_sync::http::{HttpClient, Request};
 
 const COMMAND_LIMIT: Duration = Duration::from_mins(1);
 const HTTP_LIMIT: Duration = Duration::from_secs(30);

@@ -20,11 +20,11 @@ use sync_core::layout::Step;
 
 pub use self::{matrix_login::LoginError, pull::PullError};
 use crate::{
-    client::HttpClient,
     command::{CommandError, Place},
     engine::{Engine, EngineError, chain},
     workspace::{Workspace, WorkspaceError},
 };
+use hiclaw_sync::http::HttpClient;
 
 /// What steps work with.
 pub struct StepContext {

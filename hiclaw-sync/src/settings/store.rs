@@ -40,6 +40,8 @@ pub struct StoreSettings {
     pub endpoint: Option<String>,
     /// The bucket.
     pub bucket: String,
+    /// Whether it was named, or is the default that a controller's answer replaces.
+    pub bucket_origin: Origin,
     /// The region to sign for, if one is named.
     pub region: Option<String>,
     /// Whose keys are used.
@@ -52,6 +54,15 @@ pub struct StoreSettings {
     pub concurrency: NonZeroUsize,
     /// What kind of store it is.
     pub provider: Provider,
+}
+
+/// Whether a setting was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// By an option or a variable.
+    Given,
+    /// It is the default.
+    Default,
 }
 
 /// Where keys come from.
@@ -85,7 +96,7 @@ impl StoreSettings {
         Ok(store)
     }
 
-    /// The same in the engine's words. Keys of the controller are to be put in by whoever fetches them.
+    /// The same in the engine's words. Keys of the controller are put in by [`Worker::connect`](crate::worker::Worker::connect).
     #[must_use]
     pub fn s3_config(&self) -> S3Config {
         let keys = match &self.credentials {
@@ -110,6 +121,7 @@ impl StoreSettings {
             bucket: self.bucket.clone(),
             region: self.region.clone(),
             keys,
+            key_source: None,
             addressing,
             ca_certificate: self.ca_certificate.clone(),
         }
@@ -138,9 +150,15 @@ pub(super) fn store(
         controller,
         endpoint: endpoint.is_some(),
     };
+    let bucket = bucket(lookup, options);
     StoreSettings {
         credentials: credentials(lookup, options, &given),
-        bucket: bucket(lookup, options),
+        bucket_origin: if bucket.is_some() {
+            Origin::Given
+        } else {
+            Origin::Default
+        },
+        bucket: bucket.unwrap_or_else(|| DEFAULT_BUCKET.to_owned()),
         endpoint,
         region,
         path_style: options.path_style.unwrap_or_default(),
@@ -188,17 +206,16 @@ fn endpoint(lookup: &Lookup<'_>, options: &GlobalOptions) -> Option<String> {
     })
 }
 
-fn bucket(lookup: &Lookup<'_>, options: &GlobalOptions) -> String {
+fn bucket(lookup: &Lookup<'_>, options: &GlobalOptions) -> Option<String> {
     if let Some(bucket) = &options.bucket {
         check_bucket(bucket).unwrap_or_else(|message| lookup.mistake("--bucket", message));
-        return bucket.clone();
+        return Some(bucket.clone());
     }
     let own = lookup
         .prefixed("FS_BUCKET")
         .or_else(|| lookup.plain("HICLAW_OSS_BUCKET"));
     let own = lookup.parsed(own, |text| check_bucket(text).map(|()| text.to_owned()));
     own.or_else(|| storage_prefix(lookup).map(|prefix| prefix.bucket))
-        .unwrap_or_else(|| DEFAULT_BUCKET.to_owned())
 }
 
 fn check_bucket(text: &str) -> Result<(), String> {

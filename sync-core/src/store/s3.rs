@@ -4,6 +4,7 @@
 
 mod classify;
 mod config;
+mod keys;
 mod multipart;
 
 use std::{
@@ -20,7 +21,10 @@ use aws_smithy_types::byte_stream::Length;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 
 use self::classify::classify;
-pub use self::config::{Addressing, Keys, S3Config};
+pub use self::{
+    config::{Addressing, Keys, S3Config},
+    keys::{KeySource, TemporaryKeys},
+};
 use super::{
     ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
     StoreError, StoreErrorKind,

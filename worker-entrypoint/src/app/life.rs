@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use hiclaw_sync::settings::Settings;
+use hiclaw_sync::{controller::ControllerClient, settings::Settings};
 use sync_core::layout::RuntimeSpec;
 
 use super::{
@@ -156,7 +156,8 @@ impl Running {
         if let Some(controller) = self.settings.controller.clone() {
             let engine = self.engine.clone();
             let activity = Arc::new(move || engine.status().last_change);
-            let reporter = Reporter::new(controller, client.clone(), activity);
+            let reporter =
+                Reporter::new(ControllerClient::new(controller, client.clone()), activity);
             tokio::spawn(reporter.run(runtime.handle().status()));
         }
         let reloader = Reloader {

@@ -14,7 +14,6 @@ use sync_core::{
 
 use super::{agent::Told, connect};
 use crate::{
-    client::HttpClient,
     command::Place,
     engine::Engine,
     environment::{self, Variables},
@@ -22,6 +21,7 @@ use crate::{
     steps::{self, StepContext},
     workspace::Workspace,
 };
+use hiclaw_sync::http::HttpClient;
 
 /// What a worker starts from.
 pub(super) struct Start<'a> {

@@ -1,18 +1,27 @@
 //! A stand-in controller sees the right requests at the right times.
 
+use hiclaw_sync::{
+    http::HttpClient,
+    settings::{Controller, TokenSource},
+};
+use sync_core::secret::Secret;
 use tokio::time::Instant;
 
 use super::*;
 use crate::testing::Server;
 
-fn reporter(server: &Server, tokens: Vec<TokenSource>) -> Reporter {
+fn client(server: &Server, tokens: Vec<TokenSource>) -> ControllerClient {
     let controller = Controller {
         url: server.url(""),
         worker: "cr-alice".into(),
         tokens,
     };
+    ControllerClient::new(controller, HttpClient::default())
+}
+
+fn reporter(server: &Server, tokens: Vec<TokenSource>) -> Reporter {
     let activity = Arc::new(|| Some("2026-01-02T03:04:05Z".to_owned()));
-    Reporter::new(controller, HttpClient::default(), activity)
+    Reporter::new(client(server, tokens), activity)
 }
 
 fn status(state: State) -> RuntimeStatus {
@@ -29,12 +38,12 @@ async fn the_report_is_an_empty_post_with_the_token_of_the_moment() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
     let fallback = TokenSource::Value(Secret::new("fallback"));
-    let reporter = reporter(&server, vec![TokenSource::File(file.clone()), fallback]);
+    let client = client(&server, vec![TokenSource::File(file.clone()), fallback]);
     for content in [None, Some("one\n"), Some("two")] {
         if let Some(content) = content {
             std::fs::write(&file, content).unwrap();
         }
-        reporter.report(None).await.unwrap();
+        client.report_ready(None).await.unwrap();
     }
     let requests = server.requests();
     let tokens: Vec<_> = requests
@@ -50,8 +59,8 @@ async fn the_report_is_an_empty_post_with_the_token_of_the_moment() {
 #[tokio::test]
 async fn a_refusal_says_the_status_and_not_the_token() {
     let server = Server::start(vec![(403, "token s3cret is bad")]).await;
-    let error = reporter(&server, vec![TokenSource::Value(Secret::new("s3cret"))])
-        .report(None)
+    let error = client(&server, vec![TokenSource::Value(Secret::new("s3cret"))])
+        .report_ready(None)
         .await
         .unwrap_err();
     let text = chain(&error);

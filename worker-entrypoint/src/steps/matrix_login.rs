@@ -13,11 +13,8 @@ use sync_core::{
 };
 
 use super::{Outcome, StepContext};
-use crate::{
-    client::{ClientError, Request},
-    engine::EngineError,
-    workspace::WorkspaceError,
-};
+use crate::{engine::EngineError, workspace::WorkspaceError};
+use hiclaw_sync::http::{ClientError, Request};
 
 const HOMESERVER: &str = "channels.matrix.homeserver";
 const ACCESS_TOKEN: &str = "channels.matrix.accessToken";

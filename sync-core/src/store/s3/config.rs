@@ -1,18 +1,20 @@
 //! How to reach a store: endpoint, keys, addressing, certificates, time limits.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_credential_types::Credentials;
 use aws_sdk_s3::{
     Client,
-    config::{RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient},
+    config::{
+        IdentityCache, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+    },
 };
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 
+use super::keys::{FreshKeys, KeySource};
 use crate::{
     secret::Secret,
     store::{StoreError, StoreErrorKind},
@@ -46,6 +48,8 @@ pub struct S3Config {
     pub region: Option<String>,
     /// Access key, secret key, session token. Absent: the standard AWS variables and profiles.
     pub keys: Option<Keys>,
+    /// Where temporary keys come from; wins over `keys`.
+    pub key_source: Option<Arc<dyn KeySource>>,
     /// Path or virtual-host style.
     pub addressing: Addressing,
     /// PEM file of certificates to trust beside the system's.
@@ -64,6 +68,11 @@ pub struct Keys {
 }
 
 impl S3Config {
+    /// True when nobody else has to be asked for keys.
+    fn has_keys(&self) -> bool {
+        self.keys.is_some() || self.key_source.is_some()
+    }
+
     fn wants_path_style(&self) -> bool {
         match self.addressing {
             Addressing::Path => true,
@@ -90,22 +99,16 @@ pub(super) struct Clients {
 pub(super) async fn clients(config: &S3Config) -> Result<Clients, StoreError> {
     let mut loader =
         aws_config::defaults(BehaviorVersion::latest()).http_client(http_client(config)?);
-    if let Some(keys) = &config.keys {
-        let token = keys
-            .session_token
-            .as_ref()
-            .map(|token| token.expose().to_owned());
-        let credentials = Credentials::new(
-            &keys.access_key,
-            keys.secret_key.expose(),
-            token,
-            None,
-            "settings",
-        );
-        // With both given the SDK reads neither profiles nor instance metadata.
-        loader = loader.credentials_provider(credentials);
+    let fresh = config.key_source.clone().map(FreshKeys::new);
+    // With credentials and region given the SDK reads neither profiles nor instance metadata.
+    if let Some(fresh) = &fresh {
+        loader = loader
+            .credentials_provider(fresh.clone())
+            .identity_cache(IdentityCache::no_cache());
+    } else if let Some(keys) = &config.keys {
+        loader = loader.credentials_provider(keys.clone().into_credentials("settings"));
     }
-    if config.keys.is_some() || config.region.is_some() {
+    if config.has_keys() || config.region.is_some() {
         let region = config
             .region
             .clone()
@@ -128,6 +131,9 @@ pub(super) async fn clients(config: &S3Config) -> Result<Clients, StoreError> {
                 .read_timeout(READ_TIMEOUT)
                 .build(),
         );
+    if let Some(fresh) = fresh {
+        builder = builder.retry_classifier(fresh);
+    }
     if shared.region().is_none() {
         builder = builder.region(Region::new("us-east-1"));
     }
@@ -151,6 +157,8 @@ fn http_client(config: &S3Config) -> Result<SharedHttpClient, StoreError> {
         .endpoint
         .as_deref()
         .is_some_and(|endpoint| endpoint.starts_with("http://"))
+        // Without keys the same client asks for them, and those who issue keys speak TLS.
+        && config.has_keys()
     {
         return Ok(Builder::new().pool_max_idle_per_host(64).build_http());
     }
