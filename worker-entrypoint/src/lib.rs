@@ -18,6 +18,7 @@ pub mod process;
 pub mod ready;
 pub mod reload;
 pub mod runtime;
+pub mod service_manager;
 pub mod signals;
 pub mod steps;
 pub mod supervisor;

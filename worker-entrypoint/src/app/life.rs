@@ -23,6 +23,7 @@ use crate::{
     ready::Prober,
     reload::Reloader,
     runtime::{Runtime, RuntimeLauncher},
+    service_manager::{self, ServiceManager},
     signals::{Demand, Signals},
     supervisor::Policy,
 };
@@ -111,8 +112,19 @@ impl Running {
         let (mut runtime, reloader) = self.start(prepared);
         let mut reloading = JoinSet::new();
         reloading.spawn(reloader.run(published));
+        let manager = std::env::var_os(service_manager::VARIABLE);
+        let manager = manager
+            .and_then(|name| ServiceManager::at(&name))
+            .map(Arc::new);
+        if let Some(manager) = manager.clone() {
+            let status = runtime.handle().status();
+            tokio::spawn(async move { manager.follow(status).await });
+        }
         let exit = self.supervise(&mut runtime, signals).await;
         self.health.enter(Stage::Draining);
+        if let Some(manager) = manager {
+            manager.stopping();
+        }
         reloading.shutdown().await;
         process::end_descendants(LAST_GRACE).await;
         drain(Some(&self.engine), self.flush_timeout).await;

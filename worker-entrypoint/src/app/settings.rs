@@ -5,7 +5,7 @@ use hiclaw_sync::settings::{
 };
 use sync_core::secret::Secret;
 
-use crate::{cli::RunOptions, env_mount, environment::Variables};
+use crate::{cli::RunOptions, env_mount, environment::Variables, service_manager};
 
 /// Whether to wait for a mounted file of variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,9 @@ pub(super) async fn resolve(
         }
         None => Vec::new(),
     };
-    let mut inherited: Variables = std::env::vars_os().collect();
+    let mut inherited: Variables = std::env::vars_os()
+        .filter(|(name, _)| name != service_manager::VARIABLE)
+        .collect();
     inherited.extend(file.iter().map(|(name, value)| (name.into(), value.into())));
     let mut settings = Settings::resolve(options, &Overlay::new(file, ProcessEnvironment))?;
     settings.run = run.or(&settings.run);
