@@ -1,6 +1,6 @@
 //! The baseline: what both sides held when they last agreed, per path, in SQLite.
 //!
-//! Owns `<mount>/.hiclaw-sync/state.db`. Invariants:
+//! Owns `<mount>/.hiclaw-sync/state.db` and, beside it, the journal of displacements. Invariants:
 //! - a row is written only after its state was observed on both sides
 //! - the file is bound to one endpoint, bucket, prefix and root directory and starts empty under any other
 //! - rows come in byte order of their path
@@ -8,12 +8,14 @@
 //! Losing rows (power failure) costs a comparison, never a file: a path without a row is never deleted.
 
 mod displacement;
+mod journal;
 
-use std::{path::Path, time::SystemTime};
+use std::{io, path::Path, time::SystemTime};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 pub use self::displacement::{Displacement, Fate};
+use self::journal::Journal;
 
 use crate::{
     digest::{Digest, ETag},
@@ -30,7 +32,15 @@ const SCHEMA_VERSION: i64 = 2;
 pub struct BaselineError {
     operation: &'static str,
     #[source]
-    source: rusqlite::Error,
+    source: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Database(rusqlite::Error),
+    #[error(transparent)]
+    Journal(io::Error),
 }
 
 impl BaselineError {
@@ -42,7 +52,17 @@ impl BaselineError {
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> BaselineError {
-    move |source| BaselineError { operation, source }
+    move |error| BaselineError {
+        operation,
+        source: Cause::Database(error),
+    }
+}
+
+fn unwritten(error: io::Error) -> BaselineError {
+    BaselineError {
+        operation: "write the journal of",
+        source: Cause::Journal(error),
+    }
 }
 
 /// What is known of one path.
@@ -104,6 +124,7 @@ pub struct RemoteVersion {
 /// An open baseline. Not shared between processes: the engine's lock sees to it.
 pub struct Baseline {
     connection: Connection,
+    journal: Journal,
 }
 
 impl Baseline {
@@ -147,7 +168,11 @@ impl Baseline {
                 Some(sound),
             )));
         }
-        let mut baseline = Self { connection };
+        let journal = Journal::open(&file.with_file_name("displaced")).map_err(unwritten)?;
+        let mut baseline = Self {
+            connection,
+            journal,
+        };
         if version != SCHEMA_VERSION {
             baseline.create_tables()?;
         }
@@ -167,11 +192,6 @@ impl Baseline {
                      local_size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, mode INTEGER, racy INTEGER,
                      etag TEXT, remote_size INTEGER
                  ) WITHOUT ROWID;
-                 CREATE TABLE IF NOT EXISTS displaced (
-                     staged_name TEXT PRIMARY KEY, path TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
-                     ctime INTEGER NOT NULL, inode INTEGER NOT NULL, mode INTEGER NOT NULL, staged_inode INTEGER NOT NULL,
-                     kept INTEGER NOT NULL
-                 );
                  CREATE TABLE sent (path TEXT PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
                  CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
                  PRAGMA user_version = {SCHEMA_VERSION};
@@ -182,7 +202,6 @@ impl Baseline {
 
     fn rebind(&mut self, binding: &str) -> Result<(), BaselineError> {
         let transaction = self.connection.transaction().map_err(failed("bind"))?;
-        // Displacements stay: they speak of files in this directory, whatever bucket it belongs to.
         transaction
             .execute("DELETE FROM path", [])
             .map_err(failed("bind"))?;
@@ -311,60 +330,23 @@ impl Baseline {
         transaction.commit().map_err(failed("write"))
     }
 
-    /// Writes down what is about to be moved out of the way.
+    /// Writes down what is about to be moved out of the way; it is on disk when this returns.
     pub fn plan_displacements(
         &mut self,
         displacements: &[Displacement],
     ) -> Result<(), BaselineError> {
-        let transaction = self.connection.transaction().map_err(failed("write"))?;
-        for displacement in displacements {
-            let expected = &displacement.expected;
-            transaction
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO displaced VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                )
-                .and_then(|mut statement| {
-                    statement.execute(params![
-                        displacement.staged_name,
-                        displacement.path.as_str(),
-                        expected.size_bytes.cast_signed(),
-                        expected.mtime_nanoseconds,
-                        expected.ctime_nanoseconds,
-                        expected.inode.cast_signed(),
-                        expected.mode,
-                        displacement.staged_inode.cast_signed(),
-                        displacement.fate == Fate::Kept,
-                    ])
-                })
-                .map_err(failed("write"))?;
-        }
-        transaction.commit().map_err(failed("write"))
+        self.journal.note(displacements).map_err(unwritten)
     }
 
     /// Displacements that were planned and not finished.
-    pub fn displacements(&self) -> Result<Vec<Displacement>, BaselineError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT staged_name, path, size, mtime, ctime, inode, mode, staged_inode, kept FROM displaced")
-            .map_err(failed("read"))?;
-        let rows = statement
-            .query_map([], read_displacement)
-            .map_err(failed("read"))?;
-        rows.filter_map(Result::transpose)
-            .collect::<Result<_, _>>()
-            .map_err(failed("read"))
+    #[must_use]
+    pub fn displacements(&self) -> Vec<Displacement> {
+        self.journal.pending().cloned().collect()
     }
 
     /// Forgets displacements that were dealt with.
     pub fn finish_displacements(&mut self, staged_names: &[String]) -> Result<(), BaselineError> {
-        let transaction = self.connection.transaction().map_err(failed("write"))?;
-        for name in staged_names {
-            transaction
-                .prepare_cached("DELETE FROM displaced WHERE staged_name = ?1")
-                .and_then(|mut statement| statement.execute([name]))
-                .map_err(failed("write"))?;
-        }
-        transaction.commit().map_err(failed("write"))
+        self.journal.settle(staged_names).map_err(unwritten)
     }
 }
 
@@ -424,24 +406,6 @@ fn read_fingerprint(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<F
     })
 }
 
-/// Reads a displacement; `None` for one that isn't ours.
-fn read_displacement(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Displacement>> {
-    let Ok(path) = RelPath::new(row.get::<_, String>(1)?) else {
-        return Ok(None);
-    };
-    Ok(Some(Displacement {
-        staged_name: row.get(0)?,
-        path,
-        expected: read_fingerprint(row, 2)?,
-        staged_inode: row.get::<_, i64>(7)?.cast_unsigned(),
-        fate: if row.get::<_, bool>(8)? {
-            Fate::Kept
-        } else {
-            Fate::Superseded
-        },
-    }))
-}
-
 fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM sent WHERE path = ?1")?
@@ -464,7 +428,10 @@ fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
+fn is_damage(cause: &Cause) -> bool {
+    let Cause::Database(error) = cause else {
+        return false;
+    };
     matches!(
         error.sqlite_error_code(),
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)

@@ -21,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     baseline::{BaselineError, RowChange},
+    failpoint::Point,
     join::Observed,
     layout::Executable,
     merge::MergeRules,
@@ -141,6 +142,7 @@ pub(crate) async fn execute(
     executed.report.problems = plan.problems;
     executed.report.held = plan.held;
     context.mount.baseline().apply(&plan.row_changes)?;
+    context.mount.root.reached(Point::PlanRecorded);
     announce(context, &plan.tasks);
     let (mut incoming, mut uploads, mut deletes) = (Vec::new(), Vec::new(), Vec::new());
     for task in plan.tasks {

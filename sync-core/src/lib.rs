@@ -38,6 +38,7 @@ pub mod control;
 pub mod debounce;
 pub mod digest;
 mod execute;
+pub mod failpoint;
 pub mod guard;
 pub mod join;
 pub mod layout;

@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     baseline::{Baseline, BaselineError, Row},
+    failpoint::{self, Point},
     layout::{Mount, Rules},
     local::LocalEntry,
     path::{Prefix, RelPath},
@@ -92,6 +93,7 @@ impl OpenMount {
                 source,
             }
         })?;
+        root.reached(Point::BaselineOpened);
         let copies =
             stage::recover(&root, &mut baseline).map_err(|source| MountError::Recover {
                 path: path(),
@@ -114,6 +116,7 @@ impl OpenMount {
 
     /// The baseline, for as short as possible.
     pub(crate) fn baseline(&self) -> MutexGuard<'_, Baseline> {
+        failpoint::alive(self.root.path());
         // A panic while it was held can't leave it torn: every change is one transaction.
         self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,6 +13,7 @@ use std::{
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags};
 
 use crate::{
+    failpoint::{self, Point},
     local::{Fingerprint, LocalKind},
     path::RelPath,
 };
@@ -99,6 +100,11 @@ impl Root {
             staging,
             path: path.to_owned(),
         })
+    }
+
+    /// A failpoint of the session over this directory.
+    pub(crate) fn reached(&self, point: Point) {
+        failpoint::reached(point, &self.path);
     }
 
     /// Where the mount was when it was opened.

@@ -22,6 +22,7 @@ pub use crate::plan::Direction;
 use crate::{
     baseline::BaselineError,
     execute::ExecuteError,
+    failpoint::Point,
     guard::Approval,
     layout::{Mount, ResolvedLayout},
     merge::MergeRules,
@@ -266,6 +267,7 @@ impl Session {
         let result = self.run_pass(request, progress, &mut report).await;
         if result.is_ok() {
             self.remember_pass(request);
+            self.reached(Point::PassRemembered);
         }
         clock
             .conclude(&*self.store, report, result)
@@ -306,6 +308,7 @@ impl Session {
             ?found,
             "asked the store what it does with conditional writes"
         );
+        self.reached(Point::Probed);
         self.set_capabilities(found);
         let text = encode(found);
         for mount in &self.mounts {
@@ -314,6 +317,13 @@ impl Session {
             }
         }
         Ok(found)
+    }
+
+    /// A failpoint of the session as a whole.
+    pub(crate) fn reached(&self, point: Point) {
+        if let Some(mount) = self.mounts.first() {
+            mount.root.reached(point);
+        }
     }
 
     fn remember_pass(&self, request: &PassRequest) {

@@ -21,6 +21,7 @@ use self::copies::keep_copy;
 use crate::{
     baseline::{Baseline, BaselineError, Displacement, Fate},
     digest::{ContentHash, ContentHasher},
+    failpoint::{self, Point},
     local::{Fingerprint, LocalKind},
     path::RelPath,
     report::Side,
@@ -183,6 +184,7 @@ impl Staged {
             RenameFlags::NOREPLACE,
         ) {
             Ok(()) => {
+                root.reached(Point::Created);
                 self.slot.disposal = Disposal::Published;
                 Ok(Published::Done(self.published_fingerprint(path)))
             }
@@ -230,6 +232,7 @@ impl Staged {
             Some((LocalKind::File, found)) if found == *expected => {}
             _ => return Ok(Published::Stale),
         }
+        root.reached(Point::BeforeExchange);
         meanwhile();
         let parent = root.open_parent(path).map_err(failed)?;
         match root::rename(
@@ -244,6 +247,7 @@ impl Staged {
             Err(error) => return Err(failed(error.into())),
         }
         self.slot.disposal = Disposal::Published;
+        root.reached(Point::Exchanged);
         let fingerprint = self.published_fingerprint(path);
         let found = staged_fingerprint(&root, &self.slot.name).map_err(failed)?;
         let surprised = found.is_some_and(|found| !found.is_same_but_renamed(expected));
@@ -252,9 +256,11 @@ impl Staged {
         }
         if found.is_some() && (surprised || fate == Fate::Kept) {
             let copy = keep_copy(&root, &self.slot.name, path, Side::Local)?;
+            root.reached(Point::LocalCopyKept);
             return Ok(Published::Displaced { fingerprint, copy });
         }
         remove_staged(&root, &self.slot.name).map_err(failed)?;
+        root.reached(Point::ReplacedRemoved);
         Ok(Published::Done(fingerprint))
     }
 
@@ -270,6 +276,7 @@ impl Staged {
             RenameFlags::EXCHANGE,
         )
         .map_err(|error| failed(error.into()))?;
+        root.reached(Point::PutBack);
         match staged_fingerprint(root, &self.slot.name).map_err(failed)? {
             Some(found) if found.inode != self.fingerprint.inode => {
                 keep_copy(root, &self.slot.name, path, Side::Local).map(drop)
@@ -282,7 +289,12 @@ impl Staged {
     /// the staged one, which no longer matches and so shows the change to the next look.
     fn published_fingerprint(&self, path: &RelPath) -> Fingerprint {
         match self.slot.root.look(path) {
-            Ok(Some((LocalKind::File, now))) if now.is_same_but_renamed(&self.fingerprint) => now,
+            Ok(Some((LocalKind::File, now)))
+                if now.is_same_but_renamed(&self.fingerprint)
+                    && now.mode == self.fingerprint.mode =>
+            {
+                now
+            }
             _ => self.fingerprint,
         }
     }
@@ -305,6 +317,7 @@ pub(crate) fn staging_name() -> String {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.disposal == Disposal::RemoveOnDrop
+            && !failpoint::has_ended(self.root.path())
             && let Err(error) = remove_staged(&self.root, &self.name)
         {
             tracing::debug!(name = self.name, %error, "a staged file stays until the next start");
@@ -329,6 +342,7 @@ pub fn remove(
         Some((LocalKind::File, found)) if found == *expected => {}
         Some(_) => return Ok(Removed::Stale),
     }
+    root.reached(Point::BeforeMovedAway);
     let parent = root.open_parent(path).map_err(failed)?;
     match root::rename(
         &parent,
@@ -341,6 +355,7 @@ pub fn remove(
         Err(rustix::io::Errno::NOENT) => return Ok(Removed::Done),
         Err(error) => return Err(failed(error.into())),
     }
+    root.reached(Point::MovedAway);
     let displaced = staged_fingerprint(root, staged_name).map_err(failed)?;
     if displaced.is_some_and(|displaced| !displaced.is_same_but_renamed(expected)) {
         return match root::rename(
@@ -350,7 +365,10 @@ pub fn remove(
             path.file_name(),
             RenameFlags::NOREPLACE,
         ) {
-            Ok(()) => Ok(Removed::Stale),
+            Ok(()) => {
+                root.reached(Point::MovedBack);
+                Ok(Removed::Stale)
+            }
             // A third version took the place: the second becomes a copy.
             Err(rustix::io::Errno::EXIST) => {
                 keep_copy(root, staged_name, path, Side::Local).map(|_| Removed::Stale)
@@ -359,7 +377,9 @@ pub fn remove(
         };
     }
     remove_staged(root, staged_name).map_err(failed)?;
+    root.reached(Point::DeletedLocally);
     root.prune_parents(path).map_err(failed)?;
+    root.reached(Point::ParentsPruned);
     Ok(Removed::Done)
 }
 
@@ -377,7 +397,7 @@ pub enum Removed {
 pub fn recover(root: &Root, baseline: &mut Baseline) -> Result<Vec<RelPath>, RecoverError> {
     let mut copies = Vec::new();
     let mut settled = Vec::new();
-    for displacement in baseline.displacements()? {
+    for displacement in baseline.displacements() {
         let Displacement {
             staged_name,
             path,
@@ -393,11 +413,13 @@ pub fn recover(root: &Root, baseline: &mut Baseline) -> Result<Vec<RelPath>, Rec
         });
         if keep {
             copies.push(keep_copy(root, &staged_name, &path, Side::Local)?);
+            root.reached(Point::RecoveredCopyKept);
         }
         settled.push(staged_name);
     }
     // Only now: a copy that could not be made ended this with an error, and its version is still there.
     sweep(root)?;
+    root.reached(Point::Swept);
     baseline.finish_displacements(&settled)?;
     Ok(copies)
 }

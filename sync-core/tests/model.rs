@@ -1,6 +1,7 @@
-//! The reference model: random histories over one mount, and what must be true of each.
+//! The reference model: random histories over the mounts of a session, and what must be true of each.
 //!
-//! A history is two writers, passes, and everything that can go wrong in between; it follows from its seed.
+//! A history is two writers, passes, engines, and everything that can go wrong in between; it follows from its seed.
+//! Crashes end the session at any request and at any failpoint: from there on nothing of it has an effect.
 //! `HICLAW_MODEL_HISTORIES` sets how many are tried, `HICLAW_MODEL_SEED` tries a single one. A history that fails is
 //! shortened and printed; once understood it becomes a test of its own in `regressions`.
 
@@ -8,14 +9,26 @@
 #[path = "model/check.rs"]
 mod check;
 #[cfg(test)]
+#[path = "model/engine.rs"]
+mod engine;
+#[cfg(test)]
 #[path = "model/generate.rs"]
 mod generate;
 #[cfg(test)]
 #[path = "model/history.rs"]
 mod history;
 #[cfg(test)]
+#[path = "model/mass.rs"]
+mod mass;
+#[cfg(test)]
+#[path = "model/merged.rs"]
+mod merged;
+#[cfg(test)]
 #[path = "model/obstacles.rs"]
 mod obstacles;
+#[cfg(test)]
+#[path = "model/points.rs"]
+mod points;
 #[cfg(test)]
 #[path = "model/regressions.rs"]
 mod regressions;

@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use super::{Context, Effect, ExecuteError, Executed, Failure, Outcome, in_parallel};
 use crate::{
     baseline::{Displacement, Fate, RowChange},
+    failpoint::Point,
     local::LocalKind,
     plan::Task,
     reconcile::Decision,
@@ -31,6 +32,7 @@ pub(super) async fn run(
             .into_iter()
             .filter_map(|outcome| executed.take(outcome))
             .collect();
+        context.mount.root.reached(Point::DeletesSettled);
         context.mount.baseline().apply(&changes)?;
     }
     let mut changes = Vec::new();
@@ -50,6 +52,7 @@ pub(super) async fn run(
         }
     }
     context.mount.baseline().apply(&changes)?;
+    context.mount.root.reached(Point::DeletesRecorded);
     failed
 }
 
@@ -79,6 +82,7 @@ fn delete_local(context: &Context, tasks: &[Task]) -> Result<Vec<Outcome>, Execu
         .mount
         .baseline()
         .plan_displacements(&displacements)?;
+    context.mount.root.reached(Point::DeletesNoted);
     let mut settled = Vec::with_capacity(planned.len());
     let mut outcomes = Vec::with_capacity(planned.len());
     for (
@@ -117,6 +121,7 @@ async fn delete_remote(context: Arc<Context>, task: Task) -> Result<Outcome, Exe
     let path = task.observed.path.clone();
     match remove_object(&context, &task).await {
         Ok(()) => {
+            context.mount.root.reached(Point::DeletedRemotely);
             context.progress.file_done(&path);
             let entry = context.entry(&path, &task.handling, 0);
             Ok(Outcome::Done {

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange},
     digest::Digest,
+    failpoint::Point,
     join::RemoteEntry,
     local::Fingerprint,
     path::RelPath,
@@ -93,12 +94,14 @@ pub(super) async fn run(
     let published =
         tokio::task::spawn_blocking(move || publish::publish_all(&blocking, prepared, durability))
             .await??;
+    context.mount.root.reached(Point::BatchSettled);
     let mut rows = Vec::new();
     for outcome in published.outcomes {
         rows.extend(executed.take(outcome));
     }
     executed.report.conflicts.extend(published.conflicts);
     context.mount.baseline().apply(&rows)?;
+    context.mount.root.reached(Point::IncomingRecorded);
     ended.map(|()| published.uploads)
 }
 
@@ -272,6 +275,7 @@ async fn fetch_once(
     let expected_bytes = object.info.size_bytes;
     let writer = write_body(context, object).await?;
     let staged = blocking(move || writer.finish(mode, modified, durability)).await?;
+    context.mount.root.reached(Point::Staged);
     let hash = staged.hash();
     if hash.size_bytes != expected_bytes {
         return Err(Failure::Problem(
@@ -312,6 +316,7 @@ async fn write_body(context: &Arc<Context>, object: Object) -> Result<StageWrite
             Ok(writer)
         })
         .await?;
+        context.mount.root.reached(Point::StagingBegun);
         if bytes < WRITE_BYTES {
             return Ok(writer);
         }

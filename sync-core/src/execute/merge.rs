@@ -12,6 +12,7 @@ use super::{
 use crate::{
     baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange},
     digest::ContentHasher,
+    failpoint::Point,
     local::{Fingerprint, LocalKind},
     merge::{self, Outcome as MergeOutcome},
     path::{ObjectKey, RelPath},
@@ -110,6 +111,7 @@ fn merge_and_stage(
         .as_ref()
         .map_or(NEW_FILE_MODE, |(_, fingerprint)| fingerprint.mode);
     let staged = writer.finish(mode, None, durability)?;
+    context.mount.root.reached(Point::MergeStaged);
     Ok(Prepared::Publish(Box::new(Publication {
         path: path.clone(),
         expected: local.map(|(_, fingerprint)| fingerprint),

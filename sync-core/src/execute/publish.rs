@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     baseline::{Certainty, LocalVersion, Row, RowChange},
+    failpoint::Point,
     local::Fingerprint,
     path::RelPath,
     plan::{Direction, Task},
@@ -36,6 +37,7 @@ pub(super) fn publish_all(
     {
         tracing::warn!(mount = context.mount.name, %error, "can't sync the file system; a power failure may lose new files");
     }
+    context.mount.root.reached(Point::Synced);
     let displacements: Vec<_> = prepared
         .iter()
         .filter_map(|prepared| match prepared {
@@ -52,6 +54,7 @@ pub(super) fn publish_all(
             .mount
             .baseline()
             .plan_displacements(&displacements)?;
+        context.mount.root.reached(Point::DisplacementsNoted);
     }
     let mut batch = PublishedBatch::default();
     for prepared in prepared {
@@ -68,6 +71,7 @@ pub(super) fn publish_all(
             Prepared::KeepRemote(task, staged) => keep_remote(context, *task, staged, &mut batch)?,
         }
     }
+    context.mount.root.reached(Point::BatchPublished);
     if !displacements.is_empty() {
         context
             .mount
@@ -111,6 +115,9 @@ fn publish(
         Ok(Published::Stale) => return Ok(Outcome::Stale(path)),
         Err(error) => return context.outcome(&path, Failure::Local(error)),
     };
+    if kind == Kind::Merge {
+        context.mount.root.reached(Point::MergePublished);
+    }
     context.progress.file_done(&path);
     let local = LocalVersion::seen(fingerprint, SystemTime::now());
     let row = Row {
@@ -145,6 +152,7 @@ fn keep_remote(
     let digest = staged.hash().digest;
     match staged.keep_as_copy(&path, Side::Remote) {
         Ok(copy) => {
+            context.mount.root.reached(Point::RemoteCopyKept);
             // The remote version is dealt with: should the upload fail, it is not to be copied again at every try.
             let remote = task
                 .observed

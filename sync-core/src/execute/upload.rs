@@ -19,6 +19,7 @@ use super::{
 use crate::{
     baseline::{LocalVersion, RemoteVersion, Row, RowChange},
     digest::{ContentHash, ContentHasher},
+    failpoint::Point,
     layout::Executable,
     local::Fingerprint,
     mount::OpenMount,
@@ -64,6 +65,7 @@ pub(super) async fn run(
         }
     }
     context.mount.baseline().apply(&rows)?;
+    context.mount.root.reached(Point::UploadsRecorded);
     failed
 }
 
@@ -96,6 +98,7 @@ async fn send(context: &Context, task: Task) -> Result<(Row, Effect), Failure> {
 async fn send_once(context: &Context, task: &Task) -> Result<(Row, Effect), Failure> {
     let path = &task.observed.path;
     let content = read(context, path).await?;
+    context.mount.root.reached(Point::ReadToSend);
     let local = content.local;
     let size_bytes = content.hash.size_bytes;
     let digest = content.hash.digest;
@@ -122,6 +125,7 @@ async fn send_once(context: &Context, task: &Task) -> Result<(Row, Effect), Fail
         .baseline()
         .note_sending(path, &digest)
         .map_err(|error| baseline_problem(&error))?;
+    context.mount.root.reached(Point::SendingNoted);
     let etag = match put(
         context,
         &key,
@@ -137,6 +141,7 @@ async fn send_once(context: &Context, task: &Task) -> Result<(Row, Effect), Fail
         Err(error) if error.kind == StoreErrorKind::Rejected => return Err(Failure::Changing),
         other => other?,
     };
+    context.mount.root.reached(Point::PutDone);
     context.progress.bytes(size_bytes);
     let entry = context.entry(path, &task.handling, size_bytes);
     Ok((

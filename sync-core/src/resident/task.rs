@@ -16,6 +16,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     debounce::{Debouncer, DirtyPath, MountIndex, Scope},
+    failpoint::Point,
     report::{ProblemKind, Report},
     session::{Direction, PassError, PassRequest},
     watch::WatchEvent,
@@ -181,7 +182,9 @@ impl Engine {
         } else if self.retry_at.is_some_and(|retry| now < retry) {
             return;
         } else if push_is_due {
-            Job::Push(Trigger::Change, self.debouncer.due(now + TOGETHER), None)
+            let dirty = self.debouncer.due(now + TOGETHER);
+            self.shared.session.reached(Point::DirtyTaken);
+            Job::Push(Trigger::Change, dirty, None)
         } else if now >= self.next_pass {
             Job::Pass(
                 Trigger::Schedule,

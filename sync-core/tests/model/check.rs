@@ -6,11 +6,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use sync_core::layout::{Deletes, Rule, SyncMode};
+use futures_util::FutureExt as _;
+use sync_core::{
+    layout::{Deletes, Rule, SyncMode},
+    path::ObjectKey,
+    store::ObjectStore as _,
+};
 
 use super::{
     history::PathName,
-    rules::{POOL, PREFIX, UNSAFE_KEYS, rule_for},
+    rules::{
+        DIRECTORIES, MERGED, OLD_NAME, RENAMED, SHARED, UNSAFE_KEYS, key, locate, path_of, rule_for,
+    },
     world::{ELSEWHERE, Fate, VICTIM, World},
 };
 
@@ -25,10 +32,18 @@ pub(crate) struct Picture {
 
 pub(crate) fn picture(world: &World) -> Picture {
     let mut local = BTreeMap::new();
-    collect(&world.mount, &world.mount, &mut local);
+    for (at, beginning) in ["", SHARED].into_iter().enumerate() {
+        let mut files = BTreeMap::new();
+        let mount = world.mount(at);
+        collect(&mount, &mount, &mut files);
+        let named = files
+            .into_iter()
+            .map(|(path, content)| (format!("{beginning}{path}"), content));
+        local.extend(named);
+    }
     let remote = world.bucket.keys().into_iter().map(|key| {
         let content = world.bucket.content(&key).unwrap();
-        (key.strip_prefix(PREFIX).unwrap_or(&key).to_owned(), content)
+        (path_of(&key).unwrap_or(key), content)
     });
     Picture {
         local,
@@ -56,6 +71,7 @@ fn collect(mount: &Path, directory: &Path, files: &mut BTreeMap<String, Bytes>) 
 /// No version is lost, nothing else is written, and what is not to travel stays.
 pub(crate) fn always(world: &World) {
     let picture = picture(world);
+    world.check_merged();
     every_current_version_stands(world, &picture);
     only_known_content(world, &picture);
     unpulled_files_are_left_alone(world, &picture);
@@ -63,11 +79,12 @@ pub(crate) fn always(world: &World) {
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
-    let ours = ["mount", "writer", ELSEWHERE, VICTIM];
+    let ours = ["writer", ELSEWHERE, VICTIM];
+    let ours = ours.iter().chain(&DIRECTORIES);
     let elsewhere = std::fs::read_dir(world.outside.join(ELSEWHERE)).unwrap();
     if outside
         .iter()
-        .any(|name| ours.iter().all(|known| name != known))
+        .any(|name| ours.clone().all(|known| name != known))
         || elsewhere.count() > 0
         || std::fs::read(world.outside.join(VICTIM)).unwrap() != VICTIM.as_bytes()
     {
@@ -101,20 +118,18 @@ fn only_known_content(world: &World, picture: &Picture) {
             .strip_prefix(path)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let in_pool = |path: &str| {
-        POOL.iter()
-            .copied()
-            .flatten()
-            .any(|known| stands_for(path, known))
-    };
+    let in_pool = |path: &str| world.pool.iter().any(|known| stands_for(path, known));
     for (side, files) in [("here", &picture.local), ("there", &picture.remote)] {
         for (path, content) in files {
-            let engines = side == "there" && path.starts_with(".hiclaw/probe-");
+            if path == MERGED {
+                continue;
+            }
+            let engines = side == "there" && locate(path).1.starts_with(".hiclaw/probe-");
             let foreign = side == "there" && UNSAFE_KEYS.contains(&&**path);
             if engines || foreign {
                 continue;
             }
-            if !in_pool(path) && !path.starts_with(COPIES) {
+            if !in_pool(path) && !is_copy(path) {
                 state
                     .violations
                     .push(format!("{path} {side}: nobody wrote there"));
@@ -130,7 +145,7 @@ fn only_known_content(world: &World, picture: &Picture) {
 
 fn unpulled_files_are_left_alone(world: &World, picture: &Picture) {
     let mut state = world.state();
-    for path in POOL.iter().copied().flatten().copied() {
+    for path in world.pool.iter().copied() {
         if matches!(rule_for(path).sync, SyncMode::Push | SyncMode::None)
             && picture.local.get(path) != state.left_here.get(path)
         {
@@ -144,9 +159,12 @@ fn unpulled_files_are_left_alone(world: &World, picture: &Picture) {
 /// Both sides agree as far as the rules let them, and nothing is left lying about.
 pub(crate) fn at_rest(world: &World) {
     let picture = picture(world);
-    for path in POOL.iter().copied().flatten().copied() {
+    for path in world.pool.iter().copied() {
         let rule = rule_for(path);
-        let (local, remote) = (picture.local.get(path), picture.remote.get(path));
+        let (local, mut remote) = (picture.local.get(path), picture.remote.get(path));
+        if path == RENAMED {
+            remote = remote.or(picture.remote.get(OLD_NAME));
+        }
         if local != remote && !may_differ(world, path, rule, local, remote) {
             let number =
                 |content: Option<&Bytes>| content.map(|content| world.state().version_of(content));
@@ -158,11 +176,17 @@ pub(crate) fn at_rest(world: &World) {
         }
     }
     copies_agree(world, &picture);
-    let staging: Vec<_> = std::fs::read_dir(world.mount.join(".hiclaw-sync/tmp"))
-        .unwrap()
-        .collect();
-    if !staging.is_empty() {
-        world.violation(format!("left in the staging directory: {staging:?}"));
+    modes_agree(world);
+    world.check_merged_at_rest();
+    for at in 0..DIRECTORIES.len() {
+        // The second mount is not always used.
+        let Ok(staging) = std::fs::read_dir(world.mount(at).join(".hiclaw-sync/tmp")) else {
+            continue;
+        };
+        let left: Vec<_> = staging.collect();
+        if !left.is_empty() {
+            world.violation(format!("left in the staging directory: {left:?}"));
+        }
     }
 }
 
@@ -195,12 +219,42 @@ fn may_differ(
     }
 }
 
+/// Executable files are executable on both sides, as far as the object says anything.
+fn modes_agree(world: &World) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let state = world.state();
+    if state.disturbed || state.met {
+        return;
+    }
+    drop(state);
+    for path in world.pool.iter().copied() {
+        let both_ways = rule_for(path).sync == SyncMode::Both;
+        let file = std::fs::symlink_metadata(world.file(path)).ok();
+        let object = ObjectKey::new(key(path)).unwrap();
+        let object = world.bucket.head(&object).now_or_never().unwrap().unwrap();
+        let told = object.and_then(|info| {
+            let mode = info.metadata("mode")?.to_owned();
+            u32::from_str_radix(&mode, 8).ok()
+        });
+        if let (true, Some(file), Some(told)) = (both_ways, file, told) {
+            let found = file.permissions().mode();
+            if (found & 0o111 == 0) != (told & 0o111 == 0) {
+                world.violation(format!("{path} has mode {found:o} here, {told:o} there"));
+            }
+        }
+    }
+}
+
+fn is_copy(path: &str) -> bool {
+    locate(path).1.starts_with(COPIES)
+}
+
 fn copies_agree(world: &World, picture: &Picture) {
     let copies = |files: &BTreeMap<String, Bytes>| -> BTreeMap<String, Bytes> {
         // Copies of what is never pushed stay where they are.
         let copies = files
             .iter()
-            .filter(|(path, _)| path.starts_with(COPIES) && rule_for(path).sync == SyncMode::Both);
+            .filter(|(path, _)| is_copy(path) && rule_for(path).sync == SyncMode::Both);
         copies
             .map(|(path, content)| (path.clone(), content.clone()))
             .collect()
@@ -231,7 +285,7 @@ pub(crate) struct Expectations(BTreeMap<PathName, Option<Bytes>>);
 impl Expectations {
     pub(crate) fn now(world: &World) -> Self {
         let state = world.state();
-        let both_ways = POOL.iter().copied().flatten().copied().filter(|path| {
+        let both_ways = world.pool.iter().copied().filter(|path| {
             let rule = rule_for(path);
             rule.sync == SyncMode::Both && rule.deletes == Deletes::Both
         });

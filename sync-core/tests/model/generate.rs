@@ -1,37 +1,50 @@
 //! Random histories from a seed.
 
 use fastrand::Rng;
-use sync_core::session::Direction;
+use sync_core::{failpoint::Point, session::Direction};
 
 use super::{
     history::{
-        Approve, BaselineFate, Conditions, Effect, Event, Fault, Happening, History, HowToWrite,
-        LocalOp, Moment, Obstacle, Order, PathName, RemoteOp, Size, Step, StoreKind,
+        Act, Approve, BaselineFate, Conditions, Effect, EndOfEngine, Event, Fault, Happening,
+        History, HowToWrite, LocalOp, MassOp, Moment, Mounts, News, Obstacle, Order, PathName,
+        RemoteOp, Size, Step, StoreKind,
     },
-    rules::{POOL, UNSAFE_KEYS},
+    rules::{MERGED, UNSAFE_KEYS, groups},
 };
 
 /// The history of a seed.
 pub(crate) fn history(seed: u64) -> History {
     let mut random = Rng::with_seed(seed);
-    let paths = paths(&mut random);
-    let mut generator = Generator { random, paths };
+    let mounts = if random.u8(..3) == 0 {
+        Mounts::Two
+    } else {
+        Mounts::One
+    };
+    let paths = paths(&mut random, mounts);
+    let mass = random.u8(..40) == 0;
+    let mut generator = Generator {
+        random,
+        paths,
+        mass,
+    };
     let store = generator.store();
     let steps = generator.random.usize(4..14);
     History {
         store,
+        mounts,
         steps: (0..steps).map(|_| generator.step()).collect(),
     }
 }
 
 /// A few paths, so that both writers meet often.
-fn paths(random: &mut Rng) -> Vec<PathName> {
+fn paths(random: &mut Rng, mounts: Mounts) -> Vec<PathName> {
     let count = random.usize(1..5);
     let mut paths = Vec::new();
-    let mut group = POOL[0];
+    let groups = groups(mounts);
+    let mut group = groups[0];
     for _ in 0..count {
         if random.u8(..2) == 0 {
-            group = POOL[random.usize(..POOL.len())];
+            group = groups[random.usize(..groups.len())];
         }
         paths.push(group[random.usize(..group.len())]);
     }
@@ -43,6 +56,8 @@ fn paths(random: &mut Rng) -> Vec<PathName> {
 struct Generator {
     random: Rng,
     paths: Vec<PathName>,
+    /// Whether many files of one directory come and go.
+    mass: bool,
 }
 
 impl Generator {
@@ -55,19 +70,19 @@ impl Generator {
     }
 
     fn store(&mut self) -> StoreKind {
-        let conditions = if self.one_in(6) {
-            Conditions::Ignored
-        } else {
-            Conditions::Honoured
+        let conditions = match self.random.u8(..12) {
+            0 | 1 => Conditions::Ignored,
+            2 => Conditions::IgnoredByDelete,
+            _ => Conditions::Honoured,
         };
         // Side by side, any request may fall between the HEAD and the write that stand in for a condition.
         let side_by_side = conditions == Conditions::Honoured && self.one_in(8);
         StoreKind {
             page_objects: if self.one_in(2) { 1000 } else { 2 },
-            order: if self.one_in(5) {
-                Order::Tree
-            } else {
-                Order::Bytes
+            order: match self.random.u8(..10) {
+                0 | 1 => Order::Tree,
+                2 => Order::Backwards,
+                _ => Order::Bytes,
             },
             conditions,
             concurrency: if side_by_side { 4 } else { 1 },
@@ -75,6 +90,12 @@ impl Generator {
     }
 
     fn step(&mut self) -> Step {
+        if self.mass && self.one_in(3) {
+            return Step::Mass(self.mass_op());
+        }
+        if self.one_in(12) {
+            return self.resident();
+        }
         match self.random.u8(..100) {
             0..28 => Step::Local(self.local_op()),
             28..50 => Step::Remote(self.remote_op()),
@@ -85,8 +106,52 @@ impl Generator {
             90..92 => Step::Plan,
             92..94 => Step::Deny(self.path()),
             94..97 => Step::Reopen(BaselineFate::Kept),
-            97..99 => Step::Reopen(BaselineFate::Lost),
+            97 => Step::Reopen(BaselineFate::Lost),
+            98 => Step::Reopen(BaselineFate::Damaged),
             _ => Step::Reopen(BaselineFate::RolledBack),
+        }
+    }
+
+    fn mass_op(&mut self) -> MassOp {
+        match self.random.u8(..7) {
+            0 | 1 => MassOp::CreateHere,
+            2 => MassOp::CreateThere,
+            3 | 4 => MassOp::DeleteMostHere,
+            5 => MassOp::DeleteMostThere,
+            _ => MassOp::RenameHere,
+        }
+    }
+
+    fn resident(&mut self) -> Step {
+        let count = self.random.usize(1..5);
+        let acts = (0..count).map(|_| match self.random.u8(..8) {
+            0 | 1 => Act::Remote(self.remote_op()),
+            2 => Act::Pass,
+            _ => Act::Local(self.local_op(), self.news()),
+        });
+        Step::Resident {
+            acts: acts.collect(),
+            events: if self.one_in(2) {
+                self.events()
+            } else {
+                Vec::new()
+            },
+            end: if self.one_in(2) {
+                EndOfEngine::Kill
+            } else {
+                EndOfEngine::Stop
+            },
+        }
+    }
+
+    fn news(&mut self) -> News {
+        match self.random.u8(..10) {
+            0 => News::Twice,
+            1 => News::Late,
+            2 | 3 => News::Lost,
+            4 => News::OfDirectory,
+            5 => News::Overflow,
+            _ => News::Told,
         }
     }
 
@@ -121,6 +186,13 @@ impl Generator {
 
     fn local_op(&mut self) -> LocalOp {
         let path = self.path();
+        if self.one_in(16) {
+            return match self.random.u8(..8) {
+                0 => LocalOp::BreakMerged,
+                1 => LocalOp::Delete(MERGED),
+                _ => LocalOp::SetField,
+            };
+        }
         match self.random.u8(..22) {
             0..10 => {
                 let how = match self.random.u8(..3) {
@@ -150,6 +222,13 @@ impl Generator {
 
     fn remote_op(&mut self) -> RemoteOp {
         let path = self.path();
+        if self.one_in(12) {
+            return match self.random.u8(..8) {
+                0 => RemoteOp::BreakMerged,
+                1 => RemoteOp::Delete(MERGED),
+                _ => RemoteOp::SetField,
+            };
+        }
         match self.random.u8(..20) {
             0..11 => RemoteOp::Put(path, self.size()),
             11..17 => RemoteOp::Delete(path),
@@ -177,6 +256,9 @@ impl Generator {
     }
 
     fn event(&mut self) -> Event {
+        if self.one_in(3) {
+            return self.event_at_a_point();
+        }
         if self.one_in(4) {
             let what = match self.random.u8(..4) {
                 0 | 1 => Happening::Local(self.local_op()),
@@ -200,6 +282,31 @@ impl Generator {
         };
         let at = Moment::Call(self.random.usize(..7));
         Event { at, what }
+    }
+
+    fn event_at_a_point(&mut self) -> Event {
+        let point = Point::ALL[self.random.usize(..Point::ALL.len())];
+        let what = match self.random.u8(..6) {
+            0 | 1 => Happening::Local(self.local_op_at_a_point()),
+            2 => Happening::Remote(self.remote_op()),
+            _ => Happening::Crash(Effect::None),
+        };
+        let times = self.random.usize(..2);
+        Event {
+            at: Moment::Point(point, times),
+            what,
+        }
+    }
+
+    /// A write that leaves no trace in the stat, within the microseconds between a rename and the look that follows it,
+    /// is not found by anybody.
+    fn local_op_at_a_point(&mut self) -> LocalOp {
+        match self.local_op() {
+            LocalOp::Write(path, HowToWrite::Stealthy, size) => {
+                LocalOp::Write(path, HowToWrite::InPlace, size)
+            }
+            other => other,
+        }
     }
 
     fn fault(&mut self) -> Fault {

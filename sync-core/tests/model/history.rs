@@ -1,15 +1,24 @@
 //! What can happen in a history: plain data, so that a history can be printed, shortened and written down as a test.
 
-use sync_core::session::Direction;
+use sync_core::{failpoint::Point, session::Direction};
 
-/// A path of the model's mount; see [`super::rules`] for the pool.
+/// A path of the model's mounts; see [`super::rules`] for the pool and for the mount that a path is in.
 pub(crate) type PathName = &'static str;
 
-/// A history over one mount.
+/// A history over the mounts of a session.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     pub(crate) store: StoreKind,
+    pub(crate) mounts: Mounts,
     pub(crate) steps: Vec<Step>,
+}
+
+/// The mounts of the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mounts {
+    One,
+    /// A shared one beside the worker's own.
+    Two,
 }
 
 /// How the store behaves when nothing fails.
@@ -37,12 +46,16 @@ pub(crate) enum Order {
     Bytes,
     /// SeaweedFS's: `a, a/b, a-b`.
     Tree,
+    /// No order that anybody promises.
+    Backwards,
 }
 
 /// What becomes of `If-Match` and `If-None-Match` on writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conditions {
     Honoured,
+    /// A DELETE goes through whatever was asked.
+    IgnoredByDelete,
     /// Garage's way: overwritten whatever was asked.
     Ignored,
 }
@@ -68,6 +81,57 @@ pub(crate) enum Step {
     Deny(PathName),
     /// The session ends and is opened again; what it knew of dirty paths is lost.
     Reopen(BaselineFate),
+    /// Many files of one directory at once.
+    Mass(MassOp),
+    /// The engine runs for a while.
+    Resident {
+        acts: Vec<Act>,
+        end: EndOfEngine,
+        events: Vec<Event>,
+    },
+}
+
+/// What happens to the directory of many files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MassOp {
+    CreateHere,
+    CreateThere,
+    /// More than half of them and more than fifty.
+    DeleteMostHere,
+    DeleteMostThere,
+    /// The directory gets another name.
+    RenameHere,
+}
+
+/// What happens while the engine runs.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    Local(LocalOp, News),
+    Remote(RemoteOp),
+    /// Somebody asks for a pass both ways.
+    Pass,
+}
+
+/// What the engine hears of a local change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    Told,
+    Twice,
+    /// After everything that happened later.
+    Late,
+    Lost,
+    /// That something changed in the directory of the path.
+    OfDirectory,
+    /// That news was lost.
+    Overflow,
+}
+
+/// How the engine ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndOfEngine {
+    /// It sends everything first.
+    Stop,
+    Kill,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +147,8 @@ pub(crate) enum BaselineFate {
     Lost,
     /// An older one is put back: the one of the last time that no session was open.
     RolledBack,
+    /// Half of each of its files is left.
+    Damaged,
 }
 
 /// Something that happens in the middle of a pass.
@@ -98,6 +164,8 @@ pub(crate) enum Moment {
     Call(usize),
     /// When the pass reports its n-th finished file: done, but not recorded yet.
     FileDone(usize),
+    /// The n-th time that this failpoint is reached.
+    Point(Point, usize),
 }
 
 #[derive(Debug, Clone)]
@@ -141,6 +209,10 @@ pub(crate) enum LocalOp {
     CopyFromRemote(PathName),
     /// Puts something else where a file or its directory would be, if there is nothing.
     Obstruct(PathName, Obstacle),
+    /// Gives its own field of the merged file a new value; makes the file where it is missing.
+    SetField,
+    /// Leaves half of the merged file.
+    BreakMerged,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -180,4 +252,8 @@ pub(crate) enum RemoteOp {
     CopyFromLocal(PathName),
     /// An object whose key is no safe path.
     PutUnsafe(&'static str),
+    /// Gives its own field of the merged object a new value; makes the object where it is missing.
+    SetField,
+    /// Leaves half of the merged object.
+    BreakMerged,
 }

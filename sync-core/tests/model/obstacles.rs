@@ -1,33 +1,37 @@
 //! Things that stand where files or their directories should be: directories, links out of the mount, files.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::{
     history::{Obstacle, PathName},
-    rules::PREFIX,
+    rules::{DIRECTORIES, key_in},
     world::{ELSEWHERE, State, VICTIM, World},
 };
 
 impl World {
     /// Whether something that is no file or directory of the writers stands at the path or above it.
     pub(crate) fn is_obstructed(&self, path: &str) -> bool {
-        let full = self.mount.join(path);
+        let full = self.file(path);
         let above = full.ancestors().skip(1);
-        let mut above = above.take_while(|directory| **directory != self.mount);
+        let mut above = above.take_while(|directory| !self.is_mount(directory));
         fs::symlink_metadata(&full).is_ok_and(|here| !here.is_file())
             || above
                 .any(|directory| fs::symlink_metadata(directory).is_ok_and(|here| !here.is_dir()))
     }
 
+    fn is_mount(&self, directory: &Path) -> bool {
+        directory.parent() == Some(&self.outside)
+    }
+
     /// Puts an obstacle up.
     pub(crate) fn obstruct(&self, state: &mut State, path: PathName, obstacle: Obstacle) {
-        let full = self.mount.join(path);
+        let full = self.file(path);
         let parent = full.parent().unwrap();
         let place = match obstacle {
             Obstacle::Directory | Obstacle::Link => full.as_path(),
             Obstacle::ParentLink | Obstacle::ParentFile => parent,
         };
-        if place == self.mount {
+        if self.is_mount(place) {
             return;
         }
         // An empty directory is nothing.
@@ -62,8 +66,11 @@ impl World {
                 let content = fs::read(&place).unwrap();
                 state.supersede(&content);
                 // As an object it would stand in the way of the directory for ever.
-                let path = place.strip_prefix(&self.mount).unwrap().to_str().unwrap();
-                self.bucket.remove(&format!("{PREFIX}{path}"));
+                for (at, _) in DIRECTORIES.iter().enumerate() {
+                    if let Ok(path) = place.strip_prefix(self.mount(at)) {
+                        self.bucket.remove(&key_in(at, path.to_str().unwrap()));
+                    }
+                }
             }
             if found.is_dir() {
                 // Gone already, or in use by now.

@@ -5,7 +5,7 @@ use sync_core::session::Direction;
 use super::{
     history::{
         Approve, BaselineFate, Effect, Event, Happening, History, HowToWrite, LocalOp, Moment,
-        PathName, RemoteOp, Size, Step, StoreKind,
+        Mounts, PathName, RemoteOp, Size, Step, StoreKind,
     },
     run::run,
 };
@@ -13,6 +13,7 @@ use super::{
 fn holds(steps: Vec<Step>) {
     let history = History {
         store: StoreKind::PLAIN,
+        mounts: Mounts::Two,
         steps,
     };
     if let Err(failure) = run(&history) {

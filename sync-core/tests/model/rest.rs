@@ -18,6 +18,7 @@ impl Run {
     pub(crate) async fn come_to_rest(&mut self) {
         self.store.heal();
         self.world.clear_the_way();
+        self.world.mend_merged();
         let expectations = Expectations::now(&self.world);
         let request = self.request(Direction::Sync, None, Approve::Yes);
         for attempt in 1..=PASSES_TO_REST {

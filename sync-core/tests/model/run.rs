@@ -1,10 +1,10 @@
 //! Carries a history out on a real directory and a scripted store.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{fs::File, panic::AssertUnwindSafe, path::PathBuf, sync::Arc};
 
+use futures_util::FutureExt as _;
 use sync_core::{
     guard::Approval,
-    mount::MountError,
     path::RelPath,
     progress::Progress,
     report::{ProblemKind, Report},
@@ -13,9 +13,12 @@ use sync_core::{
 
 use super::{
     check,
-    history::{Approve, BaselineFate, Effect, Event, Happening, History, PathName, Step},
+    history::{
+        Approve, BaselineFate, Effect, Event, Happening, History, MassOp, Mounts, PathName, Step,
+    },
+    points::{self, Registered},
     rest::summary,
-    rules::{POOL, mount},
+    rules::{DIRECTORIES, MERGED, locate, merges, mounts},
     store::ScriptedStore,
     world::{Touched, World},
 };
@@ -35,7 +38,7 @@ pub(crate) fn run(history: &History) -> Result<(), Failure> {
         .start_paused(true)
         .build()
         .unwrap();
-    let world = Arc::new(World::new());
+    let world = Arc::new(World::new(history));
     runtime.block_on(async {
         let mut run = Run::start(world.clone(), history).await;
         for step in &history.steps {
@@ -62,23 +65,28 @@ pub(crate) fn run(history: &History) -> Result<(), Failure> {
 pub(crate) struct Run {
     pub(crate) world: Arc<World>,
     pub(crate) store: Arc<ScriptedStore>,
+    mounts: Mounts,
     concurrency: usize,
-    session: Option<Session>,
+    pub(crate) session: Option<Arc<Session>>,
     /// Nobody knows what changed locally: the session is new.
-    all_dirty: bool,
-    older_baseline: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) all_dirty: bool,
+    older_baseline: Vec<(PathBuf, Vec<u8>)>,
+    _registered: Registered,
 }
 
 impl Run {
     async fn start(world: Arc<World>, history: &History) -> Self {
         let store = Arc::new(ScriptedStore::new(world.clone(), history.store));
+        let registered = points::register(&world.outside, history.mounts, &store);
         let mut run = Self {
             world,
             store,
+            mounts: history.mounts,
             concurrency: history.store.concurrency,
             session: None,
             all_dirty: true,
             older_baseline: Vec::new(),
+            _registered: registered,
         };
         run.open().await;
         run
@@ -96,55 +104,75 @@ impl Run {
         self.store.clone()
     }
 
-    async fn open(&mut self) {
+    /// Opens a new session; one that ends at a failpoint on the way is opened again.
+    pub(crate) async fn open(&mut self) {
         self.all_dirty = true;
-        // Whatever the last session left running on other threads holds the mount's lock until it ends.
-        for _ in 0..1000 {
-            let mounts = vec![mount(&self.world.mount)];
+        loop {
+            drop(self.session.take());
+            self.wait_for_the_locks().await;
+            self.store.begin_again();
             let opened = Session::with_mounts(
-                mounts,
-                BTreeMap::new(),
+                mounts(self.mounts, &self.world.outside),
+                merges(),
                 self.store.clone(),
                 self.concurrency,
-            )
-            .await;
-            match opened {
-                Ok(session) => {
-                    self.session = Some(session);
-                    return;
-                }
-                Err(SessionError::Mount(MountError::Locked { .. })) => {
-                    std::thread::sleep(std::time::Duration::from_micros(200));
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => panic!("the session can't be opened: {error:?}"),
+            );
+            let opened = AssertUnwindSafe(opened).catch_unwind().await;
+            if self.store.has_ended() {
+                continue;
+            }
+            self.session = Some(Arc::new(opened.unwrap().unwrap()));
+            self.store.expect(&[]);
+            return;
+        }
+    }
+
+    /// Whatever the last session left running on other threads holds the mounts' locks until it ends.
+    async fn wait_for_the_locks(&self) {
+        for at in 0..DIRECTORIES.len() {
+            let lock = self.world.mount(at).join(".hiclaw-sync/lock");
+            let Ok(lock) = File::open(lock) else {
+                continue;
+            };
+            let mut attempts = 0;
+            while lock.try_lock().is_err() {
+                attempts += 1;
+                assert!(attempts < 10_000, "the mount stays locked");
+                std::thread::sleep(std::time::Duration::from_micros(200));
+                tokio::task::yield_now().await;
             }
         }
-        panic!("the mount stays locked");
     }
 
     async fn reopen(&mut self, fate: BaselineFate) {
-        drop(self.session.take());
         // Opening shows that nothing of the old session is left.
         self.open().await;
         if fate != BaselineFate::Kept {
-            self.world.state().disturb();
+            self.world.state().disturb(&self.world.pool);
         }
         drop(self.session.take());
-        let directory = self.world.mount.join(".hiclaw-sync");
-        let now = STATE_FILES.iter().filter_map(|name| {
-            let content = std::fs::read(directory.join(name)).ok()?;
-            Some((*name, content))
-        });
+        self.wait_for_the_locks().await;
+        let directories = (0..DIRECTORIES.len()).map(|at| self.world.mount(at));
+        let files: Vec<_> = directories
+            .flat_map(|mount| STATE_FILES.map(|name| mount.join(".hiclaw-sync").join(name)))
+            .collect();
+        let now = files
+            .iter()
+            .filter_map(|file| Some((file.clone(), std::fs::read(file).ok()?)));
         let older = std::mem::replace(&mut self.older_baseline, now.collect());
-        if fate != BaselineFate::Kept {
-            for name in STATE_FILES {
-                std::fs::remove_file(directory.join(name)).ok();
+        match fate {
+            BaselineFate::Kept => {}
+            BaselineFate::Lost => remove(&files),
+            BaselineFate::RolledBack => {
+                remove(&files);
+                for (file, content) in older {
+                    std::fs::write(file, content).unwrap();
+                }
             }
-        }
-        if fate == BaselineFate::RolledBack {
-            for (name, content) in older {
-                std::fs::write(directory.join(name), content).unwrap();
+            BaselineFate::Damaged => {
+                for (file, content) in &self.older_baseline {
+                    std::fs::write(file, &content[..content.len() / 2]).unwrap();
+                }
             }
         }
         self.open().await;
@@ -156,6 +184,8 @@ impl Run {
             Step::Remote(op) => self.world.apply_remote(*op),
             Step::Deny(path) => self.store.deny(path),
             Step::Reopen(fate) => self.reopen(*fate).await,
+            Step::Mass(op) => self.mass(*op),
+            Step::Resident { acts, end, events } => self.resident(acts, *end, events).await,
             Step::Plan => self.plan().await,
             Step::PushDirty { events } => self.push_dirty(events).await,
             Step::Pass {
@@ -185,8 +215,8 @@ impl Run {
         approval: Approve,
     ) -> PassRequest {
         let paths = scope.map(|scope| MountPath {
-            mount: self.session().mounts()[0].name.clone(),
-            path: RelPath::new(scope).unwrap(),
+            mount: DIRECTORIES[locate(scope).0].to_owned(),
+            path: RelPath::new(locate(scope).1).unwrap(),
         });
         PassRequest {
             paths: paths.into_iter().collect(),
@@ -200,39 +230,54 @@ impl Run {
 
     /// A pass; its report, if it came to its end. After a crash the session is opened again.
     pub(crate) async fn pass(&mut self, request: &PassRequest, events: &[Event]) -> Option<Report> {
+        let before = self.session().status();
         self.store.expect(events);
         let progress = self.progress();
+        let pass = self.session().pass(request, &progress);
         let result = tokio::select! {
             biased;
-            result = self.session().pass(request, &progress) => Some(result.map_err(Box::new)),
+            result = AssertUnwindSafe(pass).catch_unwind() => result.ok().map(|result| result.map_err(Box::new)),
             () = self.store.crashed.notified() => None,
         };
-        self.ended(result, events).await
+        let report = self.ended(result, events).await?;
+        if request.approval == Approval::None {
+            self.world.check_brakes(&before, &report);
+        }
+        Some(report)
+    }
+
+    fn mass(&self, op: MassOp) {
+        self.world.apply_mass(op);
     }
 
     async fn push_dirty(&mut self, events: &[Event]) {
         self.store.expect(events);
         let progress = self.progress();
         let paths = std::mem::take(&mut self.world.state().dirty);
-        let dirty = if std::mem::take(&mut self.all_dirty) {
-            Dirty::Everything
-        } else {
-            Dirty::Paths(
-                paths
-                    .iter()
-                    .map(|path| RelPath::new(path).unwrap())
-                    .collect(),
-            )
+        let everything = std::mem::take(&mut self.all_dirty);
+        let session = self.session.clone().unwrap();
+        let push = async {
+            let mut total = Report::default();
+            for (at, mount) in session.mounts().iter().enumerate() {
+                let of_mount = paths.iter().map(|path| locate(path));
+                let of_mount = of_mount.filter(|(mount, _)| *mount == at);
+                let dirty = if everything {
+                    Dirty::Everything
+                } else {
+                    let paths = of_mount.map(|(_, path)| RelPath::new(path).unwrap());
+                    Dirty::Paths(paths.collect())
+                };
+                let (report, _) = session.push_dirty(mount, dirty, &progress).await?;
+                total.absorb(report);
+            }
+            Ok(total)
         };
-        let mount = self.session().mounts()[0].clone();
         let result = tokio::select! {
             biased;
-            result = self.session().push_dirty(&mount, dirty, &progress) => {
-                Some(result.map(|(report, _)| report).map_err(Box::new))
-            }
+            result = AssertUnwindSafe(push).catch_unwind() => result.ok().map(|result| result.map_err(Box::new)),
             () = self.store.crashed.notified() => None,
         };
-        drop(mount);
+        drop(session);
         self.ended(result, events).await;
     }
 
@@ -241,10 +286,12 @@ impl Run {
         result: Option<Result<Report, Box<PassError>>>,
         events: &[Event],
     ) -> Option<Report> {
-        self.store.expect(&[]);
-        if events.iter().any(|event| event.what.leaves_doubt()) {
-            self.world.state().disturb();
+        self.note_doubts(events);
+        if self.store.has_ended() {
+            self.open().await;
+            return None;
         }
+        self.store.expect(&[]);
         let crashed = match result {
             Some(Ok(report)) => {
                 self.world.note(format!("  => {}", summary(&report)));
@@ -263,9 +310,14 @@ impl Run {
         if !crashed {
             return None;
         }
-        drop(self.session.take());
         self.open().await;
         None
+    }
+
+    pub(crate) fn note_doubts(&self, events: &[Event]) {
+        if events.iter().any(|event| event.what.leaves_doubt()) {
+            self.world.state().disturb(&self.world.pool);
+        }
     }
 
     async fn plan(&mut self) {
@@ -285,7 +337,11 @@ impl Run {
         if !self.world.state().obstacles.is_empty() {
             return;
         }
+        let broken = self.world.state().merged.is_broken();
         for problem in &report.problems {
+            if problem.path == MERGED && broken {
+                continue;
+            }
             if !matches!(problem.kind, ProblemKind::UnsafePath | ProblemKind::Denied) {
                 self.world
                     .violation(format!("without any fault: {problem:?}"));
@@ -314,14 +370,20 @@ impl Happening {
 
 impl super::world::State {
     /// From here on anybody may win anywhere, until the next whole pass in peace.
-    fn disturb(&mut self) {
+    fn disturb(&mut self, pool: &[PathName]) {
         let both = Touched {
             local: true,
             remote: true,
         };
-        for path in POOL.iter().copied().flatten() {
+        for path in pool {
             self.touched.insert(path, both);
         }
         self.disturbed = true;
+    }
+}
+
+fn remove(files: &[PathBuf]) {
+    for file in files {
+        std::fs::remove_file(file).ok();
     }
 }

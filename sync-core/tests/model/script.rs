@@ -1,11 +1,16 @@
 //! What happens when, during one pass: counts requests and finished files, and gives out what is due.
 
+use std::collections::BTreeMap;
+
+use sync_core::failpoint::Point;
+
 use super::history::{Effect, Event, Fault, Happening, Moment};
 
 #[derive(Default)]
 pub(crate) struct Script {
     calls: usize,
     files_done: usize,
+    points: BTreeMap<Point, usize>,
     events: Vec<Event>,
 }
 
@@ -32,7 +37,7 @@ impl Script {
         let is_due = |event: &mut Event| match (event.at, &event.what) {
             (Moment::Call(_), Happening::Remote(_)) if unguarded => false,
             (Moment::Call(at), _) => at <= now,
-            (Moment::FileDone(_), _) => false,
+            (Moment::FileDone(_) | Moment::Point(..), _) => false,
         };
         self.events.extract_if(.., is_due).collect()
     }
@@ -41,6 +46,24 @@ impl Script {
     pub(crate) fn next_file(&mut self) -> Vec<Event> {
         let now = Moment::FileDone(self.files_done);
         self.files_done += 1;
+        self.take(now)
+    }
+
+    /// What is due when a failpoint is reached once more.
+    pub(crate) fn next_point(&mut self, point: Point) -> Vec<Event> {
+        let times = self.points.entry(point).or_default();
+        let now = Moment::Point(point, *times);
+        *times += 1;
+        self.take(now)
+    }
+
+    /// Leaves only what is to happen at failpoints.
+    pub(crate) fn keep_points(&mut self) {
+        self.events
+            .retain(|event| matches!(event.at, Moment::Point(..)));
+    }
+
+    fn take(&mut self, now: Moment) -> Vec<Event> {
         self.events
             .extract_if(.., |event| event.at == now)
             .collect()

@@ -1,7 +1,8 @@
 //! Makes a failing history short: leaves out what isn't needed for it to fail.
 
 use super::{
-    history::{Event, History, Step, StoreKind},
+    history::{Act, Event, History, Mounts, Step, StoreKind},
+    rules::SHARED,
     run::{Failure, run},
 };
 
@@ -50,7 +51,20 @@ fn candidates(history: &History) -> Vec<History> {
             ..history.clone()
         });
     }
+    if history.mounts != Mounts::One && !mentions_shared(history) {
+        candidates.push(History {
+            mounts: Mounts::One,
+            ..history.clone()
+        });
+    }
     for at in 0..count {
+        for skipped in 0..acts(&mut history.steps[at].clone()).map_or(0, |acts| acts.len()) {
+            let mut steps = history.steps.clone();
+            if let Some(acts) = acts(&mut steps[at]) {
+                acts.remove(skipped);
+            }
+            candidates.push(with_steps(steps));
+        }
         for skipped in 0..events(&mut history.steps[at].clone()).map_or(0, |events| events.len()) {
             let mut steps = history.steps.clone();
             if let Some(events) = events(&mut steps[at]) {
@@ -75,7 +89,26 @@ fn kind(failure: &Failure) -> Option<String> {
 
 fn events(step: &mut Step) -> Option<&mut Vec<Event>> {
     match step {
-        Step::Pass { events, .. } | Step::PushDirty { events } => Some(events),
-        Step::Local(_) | Step::Remote(_) | Step::Plan | Step::Deny(_) | Step::Reopen(_) => None,
+        Step::Pass { events, .. } | Step::PushDirty { events } | Step::Resident { events, .. } => {
+            Some(events)
+        }
+        Step::Local(_)
+        | Step::Remote(_)
+        | Step::Plan
+        | Step::Deny(_)
+        | Step::Mass(_)
+        | Step::Reopen(_) => None,
     }
+}
+
+fn acts(step: &mut Step) -> Option<&mut Vec<Act>> {
+    match step {
+        Step::Resident { acts, .. } => Some(acts),
+        _ => None,
+    }
+}
+
+/// Whether a history needs the second mount.
+fn mentions_shared(history: &History) -> bool {
+    format!("{:?}", history.steps).contains(SHARED)
 }

@@ -2,12 +2,16 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use sync_core::{
     digest::ETag,
+    failpoint::{Ended, Point, Then},
     layout::SyncMode,
     path::{ObjectKey, RelPath},
     progress::Progress,
@@ -21,7 +25,7 @@ use tokio::sync::Notify;
 
 use super::{
     history::{Conditions, Effect, Event, Fault, Happening, Order, PathName, StoreKind},
-    rules::{PREFIX, rule_for},
+    rules::{OLD_NAME, key, locate, path_of, rule_for},
     script::{Script, Verdict},
     world::World,
 };
@@ -32,6 +36,8 @@ pub(crate) struct ScriptedStore {
     script: Mutex<Script>,
     denied: Mutex<BTreeSet<String>>,
     pub(crate) crashed: Notify,
+    /// The process has ended: nothing that is left of it may do anything.
+    ended: AtomicBool,
 }
 
 impl ScriptedStore {
@@ -42,6 +48,7 @@ impl ScriptedStore {
             script: Mutex::default(),
             denied: Mutex::default(),
             crashed: Notify::new(),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -51,10 +58,57 @@ impl ScriptedStore {
     }
 
     pub(crate) fn deny(&self, path: PathName) {
-        self.denied
-            .lock()
-            .unwrap()
-            .insert(format!("{PREFIX}{path}"));
+        self.denied.lock().unwrap().insert(key(path));
+    }
+
+    pub(crate) fn denies_something(&self) -> bool {
+        !self.denied.lock().unwrap().is_empty()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// A new process begins; what is still to happen at failpoints may happen while it starts.
+    pub(crate) fn begin_again(&self) {
+        self.script.lock().unwrap().keep_points();
+        self.crashed.notified().now_or_never();
+        self.ended.store(false, Ordering::SeqCst);
+    }
+
+    /// A failpoint is reached.
+    pub(crate) fn reached(&self, point: Point) -> Then {
+        if self.has_ended() {
+            return Then::End;
+        }
+        let due = self.script.lock().unwrap().next_point(point);
+        if due.is_empty() {
+            return Then::GoOn;
+        }
+        self.world.note(format!("  at {point}:"));
+        self.happen(due)
+    }
+
+    /// Lets events happen that need no request to the store.
+    fn happen(&self, events: Vec<Event>) -> Then {
+        for event in events {
+            match event.what {
+                Happening::Local(op) => self.world.apply_local(op),
+                Happening::Remote(op) => self.world.apply_remote(op),
+                Happening::Crash(_) => {
+                    self.end();
+                    return Then::End;
+                }
+                Happening::Fail(..) | Happening::BreakOff => {}
+            }
+        }
+        Then::GoOn
+    }
+
+    fn end(&self) {
+        self.world.note("    the process ends");
+        self.ended.store(true, Ordering::SeqCst);
+        self.crashed.notify_one();
     }
 
     pub(crate) fn heal(&self) {
@@ -66,7 +120,11 @@ impl ScriptedStore {
     fn enter(&self, operation: &'static str, key: &str) -> Verdict {
         let due = {
             // Without conditional writes the window between the HEAD and the write is known and documented.
-            let unguarded = self.kind.conditions == Conditions::Ignored && is_write(operation);
+            let unguarded = match self.kind.conditions {
+                Conditions::Honoured => false,
+                Conditions::IgnoredByDelete => operation == "DELETE",
+                Conditions::Ignored => is_write(operation),
+            };
             self.script.lock().unwrap().next_call(unguarded)
         };
         if !is_probe(key) {
@@ -86,6 +144,9 @@ impl ScriptedStore {
     }
 
     async fn before(&self, operation: &'static str, key: &str) -> Result<Verdict, StoreError> {
+        if self.has_ended() {
+            std::future::pending::<()>().await;
+        }
         let mut verdict = self.enter(operation, key);
         // What a store refuses for good while it is asked what it can do is an answer, not a fault.
         let permanent = |fault| matches!(fault, Fault::Denied | Fault::Other);
@@ -127,22 +188,22 @@ impl ScriptedStore {
     }
 
     async fn crash(&self) {
-        self.world.note("    the process ends");
-        self.crashed.notify_one();
+        self.end();
         std::future::pending::<()>().await;
     }
 
     /// Requests that no rule allows.
     fn witness(&self, operation: &'static str, key: &str) {
-        let Some(path) = key.strip_prefix(PREFIX) else {
+        let Some(path) = path_of(key) else {
             return self
                 .world
-                .violation(format!("{operation} outside the prefix: {key:?}"));
+                .violation(format!("{operation} outside the prefixes: {key:?}"));
         };
+        let path = &*path;
         if is_probe(key) {
             return;
         }
-        if RelPath::new(path).is_err() {
+        if RelPath::new(locate(path).1).is_err() {
             return self
                 .world
                 .violation(format!("{operation} of an unsafe key: {key:?}"));
@@ -151,7 +212,7 @@ impl ScriptedStore {
         let allowed = match operation {
             "PUT" => rule.sync.pushes(),
             "DELETE" => rule.sync.pushes() && rule.deletes.pushes(),
-            _ => rule.sync != SyncMode::None,
+            _ => rule.sync != SyncMode::None || path == OLD_NAME,
         };
         if !allowed {
             self.world
@@ -170,8 +231,10 @@ impl ScriptedStore {
                 break;
             }
         }
-        if self.kind.order == Order::Tree {
-            objects.sort_by_key(|object| object.key.replace('/', "\0"));
+        match self.kind.order {
+            Order::Bytes => {}
+            Order::Tree => objects.sort_by_key(|object| object.key.replace('/', "\0")),
+            Order::Backwards => objects.reverse(),
         }
         Ok(objects)
     }
@@ -187,13 +250,14 @@ impl ObjectStore for ScriptedStore {
             let verdict = self.before("LIST", prefix).await?;
             let objects = self.sorted(prefix).await?;
             // The token is the last key of the page before; where it is gone the listing goes on behind its place.
-            let place = |key: &str| match self.kind.order {
-                Order::Bytes => key.to_owned(),
-                Order::Tree => key.replace('/', "\0"),
+            let is_behind = |key: &str, token: &str| match self.kind.order {
+                Order::Bytes => key > token,
+                Order::Tree => key.replace('/', "\0") > token.replace('/', "\0"),
+                Order::Backwards => key < token,
             };
             let mut rest = objects
                 .into_iter()
-                .filter(|object| token.is_none_or(|token| place(&object.key) > place(token)));
+                .filter(|object| token.is_none_or(|token| is_behind(&object.key, token)));
             let page: Vec<_> = rest.by_ref().take(self.kind.page_objects).collect();
             let next = rest
                 .next()
@@ -271,7 +335,8 @@ impl ObjectStore for ScriptedStore {
         async move {
             self.witness("DELETE", key.as_str());
             let verdict = self.before("DELETE", key.as_str()).await?;
-            let if_match = if_match.filter(|_| self.kind.conditions == Conditions::Honoured);
+            let honoured = self.kind.conditions == Conditions::Honoured;
+            let if_match = if_match.filter(|_| honoured);
             let result = self.world.bucket.delete(key, if_match).await;
             self.after("DELETE", key.as_str(), verdict, result).await
         }
@@ -290,19 +355,14 @@ impl ObjectStore for ScriptedStore {
 /// Between doing and recording: files are reported as finished there, so histories can act there too.
 impl Progress for ScriptedStore {
     fn file_done(&self, path: &RelPath) {
+        if self.has_ended() {
+            return;
+        }
         let due = self.script.lock().unwrap().next_file();
         self.world.note(format!("  done: {path}"));
-        for event in due {
-            match event.what {
-                Happening::Local(op) => self.world.apply_local(op),
-                Happening::Remote(op) => self.world.apply_remote(op),
-                Happening::Crash(_) => {
-                    self.world.note("    the process ends");
-                    // Without the panic hook: nothing is printed.
-                    std::panic::resume_unwind(Box::new("the process ends"));
-                }
-                Happening::Fail(..) | Happening::BreakOff => {}
-            }
+        if self.happen(due) == Then::End {
+            // Without the panic hook: nothing is printed.
+            std::panic::resume_unwind(Box::new(Ended));
         }
     }
 }

@@ -16,8 +16,9 @@ use bytes::Bytes;
 use sync_core::store::memory::MemoryStore;
 
 use super::{
-    history::{HowToWrite, LocalOp, PathName, RemoteOp, Size},
-    rules::PREFIX,
+    history::{History, HowToWrite, LocalOp, PathName, RemoteOp, Size, Step},
+    merged::Merged,
+    rules::{DIRECTORIES, MERGED, groups, key, locate, mass},
 };
 
 /// What links out of the mount lead to: a directory that must stay empty and a file that must stay as it is.
@@ -27,7 +28,8 @@ pub(crate) const VICTIM: &str = "victim";
 pub(crate) struct World {
     _directory: tempfile::TempDir,
     pub(crate) outside: PathBuf,
-    pub(crate) mount: PathBuf,
+    /// The paths that this history may use.
+    pub(crate) pool: Vec<PathName>,
     pub(crate) bucket: MemoryStore,
     state: Mutex<State>,
 }
@@ -43,6 +45,8 @@ pub(crate) struct State {
     pub(crate) left_here: BTreeMap<PathName, Bytes>,
     /// What the remote writer left at its keys.
     pub(crate) left_there: BTreeMap<PathName, Bytes>,
+    /// The file that is merged field by field; its versions are none of `versions`.
+    pub(crate) merged: Merged,
     /// What stands where files or their directories should be.
     pub(crate) obstacles: Vec<PathBuf>,
     /// Something happened after which the engine can't know who wrote last.
@@ -72,7 +76,7 @@ pub(crate) struct Touched {
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(history: &History) -> Self {
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() {
             tempfile::tempdir_in(memory)
@@ -80,14 +84,15 @@ impl World {
             tempfile::tempdir()
         }
         .unwrap();
-        let mount = directory.path().join("mount");
-        fs::create_dir(&mount).unwrap();
+        for mount in DIRECTORIES {
+            fs::create_dir(directory.path().join(mount)).unwrap();
+        }
         fs::create_dir(directory.path().join(ELSEWHERE)).unwrap();
         fs::write(directory.path().join(VICTIM), VICTIM).unwrap();
         Self {
             outside: directory.path().to_owned(),
             _directory: directory,
-            mount,
+            pool: pool(history),
             bucket: MemoryStore::new(),
             state: Mutex::default(),
         }
@@ -105,15 +110,26 @@ impl World {
         self.state().violations.push(line.into());
     }
 
+    /// The directory of a mount.
+    pub(crate) fn mount(&self, at: usize) -> PathBuf {
+        self.outside.join(DIRECTORIES[at])
+    }
+
+    /// Where the file of a path is.
+    pub(crate) fn file(&self, path: &str) -> PathBuf {
+        let (mount, path) = locate(path);
+        self.mount(mount).join(path)
+    }
+
     pub(crate) fn local_content(&self, path: &str) -> Option<Bytes> {
         if self.is_obstructed(path) {
             return None;
         }
-        fs::read(self.mount.join(path)).ok().map(Bytes::from)
+        fs::read(self.file(path)).ok().map(Bytes::from)
     }
 
     pub(crate) fn remote_content(&self, path: &str) -> Option<Bytes> {
-        self.bucket.content(&format!("{PREFIX}{path}"))
+        self.bucket.content(&key(path))
     }
 
     pub(crate) fn apply_local(&self, op: LocalOp) {
@@ -127,7 +143,7 @@ impl World {
             LocalOp::Delete(path) => {
                 if let Some(old) = self.local_content(path) {
                     state.supersede(&old);
-                    fs::remove_file(self.mount.join(path)).unwrap();
+                    fs::remove_file(self.file(path)).unwrap();
                     state.changed_locally(path, None);
                 }
             }
@@ -139,12 +155,12 @@ impl World {
                     state.supersede(&old);
                 }
                 self.make_parent(to);
-                fs::rename(self.mount.join(from), self.mount.join(to)).unwrap();
+                fs::rename(self.file(from), self.file(to)).unwrap();
                 state.changed_locally(from, None);
                 state.changed_locally(to, Some(content));
             }
             LocalOp::Touch(path) => {
-                if let Ok(file) = File::options().write(true).open(self.mount.join(path)) {
+                if let Ok(file) = File::options().write(true).open(self.file(path)) {
                     let time = SystemTime::now() - Duration::from_hours(1);
                     file.set_modified(time).unwrap();
                     state.dirty.insert(path);
@@ -157,7 +173,7 @@ impl World {
                 }
             }
             LocalOp::Chmod(path, mode) => {
-                let full = self.mount.join(path);
+                let full = self.file(path);
                 if full.exists() {
                     fs::set_permissions(full, fs::Permissions::from_mode(mode)).unwrap();
                     state.dirty.insert(path);
@@ -175,11 +191,13 @@ impl World {
                 state.changed_locally(path, Some(content));
             }
             LocalOp::Obstruct(path, obstacle) => self.obstruct(&mut state, path, obstacle),
+            LocalOp::SetField => self.set_field_here(&mut state),
+            LocalOp::BreakMerged => self.break_merged_here(&mut state),
         }
     }
 
-    fn write(&self, state: &mut State, path: PathName, how: HowToWrite, size: Size) {
-        let full = self.mount.join(path);
+    pub(crate) fn write(&self, state: &mut State, path: PathName, how: HowToWrite, size: Size) {
+        let full = self.file(path);
         let old = self.local_content(path);
         if let Some(old) = &old {
             state.supersede(old);
@@ -205,14 +223,14 @@ impl World {
         state.changed_locally(path, Some(content));
     }
 
-    fn make_parent(&self, path: &str) {
-        fs::create_dir_all(self.mount.join(path).parent().unwrap()).unwrap();
+    pub(crate) fn make_parent(&self, path: &str) {
+        fs::create_dir_all(self.file(path).parent().unwrap()).unwrap();
     }
 
-    fn replace(&self, path: &str, content: &[u8]) {
+    pub(crate) fn replace(&self, path: &str, content: &[u8]) {
         let temporary = self.outside.join("writer");
         fs::write(&temporary, content).unwrap();
-        fs::rename(temporary, self.mount.join(path)).unwrap();
+        fs::rename(temporary, self.file(path)).unwrap();
     }
 
     pub(crate) fn apply_remote(&self, op: RemoteOp) {
@@ -226,7 +244,7 @@ impl World {
             RemoteOp::Delete(path) => {
                 if let Some(old) = self.remote_content(path) {
                     state.supersede(&old);
-                    self.bucket.remove(&format!("{PREFIX}{path}"));
+                    self.bucket.remove(&key(path));
                     state.changed_remotely(path, None);
                 }
             }
@@ -235,18 +253,19 @@ impl World {
                     self.put(&mut state, path, content);
                 }
             }
-            RemoteOp::PutUnsafe(key) => {
-                self.bucket.insert(&format!("{PREFIX}{key}"), "unsafe");
+            RemoteOp::PutUnsafe(unsafe_key) => {
+                self.bucket.insert(&key(unsafe_key), "unsafe");
             }
+            RemoteOp::SetField => self.set_field_there(&mut state),
+            RemoteOp::BreakMerged => self.break_merged_there(&mut state),
         }
     }
 
-    fn put(&self, state: &mut State, path: PathName, content: Bytes) {
+    pub(crate) fn put(&self, state: &mut State, path: PathName, content: Bytes) {
         if let Some(old) = self.remote_content(path).filter(|old| *old != content) {
             state.supersede(&old);
         }
-        self.bucket
-            .insert(&format!("{PREFIX}{path}"), content.clone());
+        self.bucket.insert(&key(path), content.clone());
         state.changed_remotely(path, Some(content));
     }
 }
@@ -279,8 +298,11 @@ impl State {
         }
     }
 
-    fn changed_locally(&mut self, path: PathName, content: Option<Bytes>) {
+    pub(crate) fn changed_locally(&mut self, path: PathName, content: Option<Bytes>) {
         self.dirty.insert(path);
+        if path == MERGED && content.is_none() {
+            self.merged.deleted_here();
+        }
         let touched = self.touched.entry(path).or_default();
         touched.local = true;
         self.met |= touched.remote;
@@ -290,7 +312,10 @@ impl State {
         };
     }
 
-    fn changed_remotely(&mut self, path: PathName, content: Option<Bytes>) {
+    pub(crate) fn changed_remotely(&mut self, path: PathName, content: Option<Bytes>) {
+        if path == MERGED {
+            self.merged.there.clone_from(&content);
+        }
         let touched = self.touched.entry(path).or_default();
         touched.remote = true;
         self.met |= touched.local;
@@ -301,7 +326,23 @@ impl State {
     }
 }
 
-fn bytes_of(size: Size) -> usize {
+/// The paths that a history may use.
+fn pool(history: &History) -> Vec<PathName> {
+    let uses_mass = history
+        .steps
+        .iter()
+        .any(|step| matches!(step, Step::Mass(_)));
+    let many: &[_] = if uses_mass { &mass() } else { &[] };
+    let groups = groups(history.mounts);
+    groups
+        .into_iter()
+        .chain(many.iter().copied())
+        .flatten()
+        .copied()
+        .collect()
+}
+
+pub(crate) fn bytes_of(size: Size) -> usize {
     match size {
         Size::Small => 16,
         Size::Odd(bytes) => 8 + usize::from(bytes),
@@ -310,7 +351,7 @@ fn bytes_of(size: Size) -> usize {
 }
 
 impl LocalOp {
-    fn paths(&self) -> Vec<PathName> {
+    pub(crate) fn paths(&self) -> Vec<PathName> {
         match self {
             Self::Rename(from, to) => vec![from, to],
             Self::Write(path, ..)
@@ -320,6 +361,7 @@ impl LocalOp {
             | Self::Chmod(path, _)
             | Self::CopyFromRemote(path)
             | Self::Obstruct(path, _) => vec![path],
+            Self::SetField | Self::BreakMerged => vec![MERGED],
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Parts carry their own checksum; completing carries the write's precondition, so the object changes as a whole or not
 //! at all. A failed upload is aborted; one that was cut off leaves parts that the store's lifecycle rules remove.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
@@ -12,6 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use super::{S3Store, classify, count, file_part, preconditions};
 use crate::{
     digest::{ContentHash, ContentHasher, ETag},
+    failpoint::{self, Point},
     path::ObjectKey,
     store::{PutOptions, StoreError, StoreErrorKind},
 };
@@ -43,6 +44,7 @@ impl S3Store {
             .await
             .map_err(|error| classify("PUT", key.as_str(), &error))?;
         let upload_id = created.upload_id().unwrap_or_default().to_owned();
+        failpoint::reached(Point::MultipartCreated, Path::new(key.as_str()));
         let result = self
             .send_and_complete(key, Arc::new(file), size_bytes, &options, &upload_id)
             .await;
@@ -73,6 +75,7 @@ impl S3Store {
             .try_collect()
             .await?;
         self.verify_whole(key, file, size_bytes, options).await?;
+        failpoint::reached(Point::PartsSent, Path::new(key.as_str()));
         let parts = sent.into_iter().map(|(part, _)| part).collect();
         let (if_match, if_none_match) = preconditions(&options.mode);
         count(&self.counters.put);
@@ -92,6 +95,7 @@ impl S3Store {
             .send()
             .await
             .map_err(|error| classify("PUT", key.as_str(), &error))?;
+        failpoint::reached(Point::MultipartCompleted, Path::new(key.as_str()));
         Ok(ETag::new(completed.e_tag().unwrap_or_default()))
     }
 
@@ -128,6 +132,7 @@ impl S3Store {
                 }
                 error => error,
             })?;
+        failpoint::reached(Point::PartSent, Path::new(key.as_str()));
         let checksum = base64::engine::general_purpose::STANDARD.encode(hash.digest.as_bytes());
         let part = CompletedPart::builder()
             .part_number(number)

@@ -1,0 +1,199 @@
+//! The journal of displacements: `displaced` beside `state.db`, one JSON document per line.
+//!
+//! Not a table: what stands displaced may be the only copy of an edit, so the note of it must be on disk before the
+//! move (the database's own writes need not be, and a sync for each would be dear), and must survive a damaged or lost
+//! database. A line that is torn was never followed by a move: the write is synced before it.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _, Write as _},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::displacement::{Displacement, Fate};
+use crate::{local::Fingerprint, path::RelPath};
+
+/// The open journal and what is noted in it.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+    pending: BTreeMap<String, Displacement>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    staged: String,
+    path: RelPath,
+    size: u64,
+    mtime: i64,
+    ctime: i64,
+    inode: u64,
+    mode: u32,
+    ours: u64,
+    kept: bool,
+}
+
+impl Journal {
+    /// Opens or creates it and reads what a crash has left.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::options()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(path)?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content)?;
+        // The first note is to be found after a power failure, so the name of its file has to be.
+        if content.is_empty()
+            && let Some(directory) = path.parent()
+        {
+            File::open(directory)?.sync_all()?;
+        }
+        let lines = content.split(|byte| *byte == b'\n');
+        let pending = lines
+            .filter_map(|line| serde_json::from_slice::<Line>(line).ok())
+            .map(|line| (line.staged.clone(), line.into()))
+            .collect();
+        Ok(Self { file, pending })
+    }
+
+    /// Notes displacements; they are on disk when this returns.
+    pub(super) fn note(&mut self, displacements: &[Displacement]) -> io::Result<()> {
+        // After a torn line: an end of line before anything else keeps it from spoiling the next one.
+        let mut text = vec![b'\n'];
+        for displacement in displacements {
+            serde_json::to_writer(&mut text, &Line::from(displacement))?;
+            text.push(b'\n');
+        }
+        self.file.write_all(&text)?;
+        self.file.sync_data()?;
+        let noted = displacements.iter().cloned();
+        self.pending
+            .extend(noted.map(|displacement| (displacement.staged_name.clone(), displacement)));
+        Ok(())
+    }
+
+    /// What is noted and not settled. After a crash also what was settled just before: nothing is staged under its name.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Displacement> {
+        self.pending.values()
+    }
+
+    /// Forgets what was dealt with. The file is emptied when nothing is left; until then settled lines do no harm.
+    pub(super) fn settle(&mut self, staged_names: &[String]) -> io::Result<()> {
+        for name in staged_names {
+            self.pending.remove(name);
+        }
+        if self.pending.is_empty() {
+            self.file.set_len(0)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<&Displacement> for Line {
+    fn from(displacement: &Displacement) -> Self {
+        let Fingerprint {
+            size_bytes,
+            mtime_nanoseconds,
+            ctime_nanoseconds,
+            inode,
+            mode,
+        } = displacement.expected;
+        Self {
+            staged: displacement.staged_name.clone(),
+            path: displacement.path.clone(),
+            size: size_bytes,
+            mtime: mtime_nanoseconds,
+            ctime: ctime_nanoseconds,
+            inode,
+            mode,
+            ours: displacement.staged_inode,
+            kept: displacement.fate == Fate::Kept,
+        }
+    }
+}
+
+impl From<Line> for Displacement {
+    fn from(line: Line) -> Self {
+        Self {
+            staged_name: line.staged,
+            path: line.path,
+            expected: Fingerprint {
+                size_bytes: line.size,
+                mtime_nanoseconds: line.mtime,
+                ctime_nanoseconds: line.ctime,
+                inode: line.inode,
+                mode: line.mode,
+            },
+            staged_inode: line.ours,
+            fate: if line.kept {
+                Fate::Kept
+            } else {
+                Fate::Superseded
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn displacement(name: &str) -> Displacement {
+        Displacement {
+            staged_name: name.to_owned(),
+            path: RelPath::new("new\nline/\"é").unwrap(),
+            expected: Fingerprint {
+                size_bytes: u64::MAX,
+                mtime_nanoseconds: i64::MIN,
+                ctime_nanoseconds: -1,
+                inode: u64::MAX,
+                mode: 0o7777,
+            },
+            staged_inode: 3,
+            fate: Fate::Kept,
+        }
+    }
+
+    #[test]
+    fn what_is_noted_is_read_back_until_it_is_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("displaced");
+        let mut journal = Journal::open(&path).unwrap();
+        journal
+            .note(&[displacement("a"), displacement("b")])
+            .unwrap();
+        journal.settle(&["a".to_owned()]).unwrap();
+        let mut again = Journal::open(&path).unwrap();
+        // The line of `a` is still there: nothing is staged under that name.
+        assert_eq!(again.pending().count(), 2);
+        assert!(again.pending().any(|found| *found == displacement("b")));
+        again.settle(&["a".to_owned(), "b".to_owned()]).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_torn_line_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("displaced");
+        Journal::open(&path)
+            .unwrap()
+            .note(&[displacement("a"), displacement("torn")])
+            .unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let mut journal = Journal::open(&path).unwrap();
+            journal.note(&[displacement("after")]).unwrap();
+            let names: Vec<_> = Journal::open(&path)
+                .unwrap()
+                .pending()
+                .map(|found| found.staged_name.clone())
+                .collect();
+            assert!(names.contains(&"after".to_owned()), "cut at {length}");
+        }
+    }
+}

@@ -1,0 +1,518 @@
+//! `kill -9` at every single moment of execution, by the list of them (`sync_core::failpoint`): the next pass converges,
+//! no version is lost, no conflict copy is made twice, and nothing is left in the staging directory. Then the same with
+//! a state database that was damaged meanwhile.
+//!
+//! A moment that is never reached fails its test: a failpoint that nobody reaches proves nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::process::ExitStatusExt as _,
+    path::PathBuf,
+    process::Output,
+};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use serde_json::Value;
+use sync_core::failpoint::{COMPILED, Point};
+use testkit::{Bucket, Store, on_store, tree};
+use tokio::process::Command;
+
+on_store!(
+    embedded,
+    Embedded,
+    every_point_is_reached_and_survived,
+    every_point_of_the_first_pass_is_survived,
+    every_point_is_survived_when_others_edit_meanwhile,
+    a_crash_during_the_recovery_from_a_crash_is_survived,
+    a_worker_killed_before_it_pushes_an_edit_pushes_it_at_the_next_start,
+    a_damaged_state_database_loses_no_version
+);
+
+const SIGKILL: i32 = 9;
+const PREFIX: &str = "agents/a/";
+const COPIES: &str = ".sync-conflicts/";
+/// More than is sent in one request.
+const LARGE_BYTES: usize = 65 * 1024 * 1024;
+/// Crashes looked into at the same time: they wait more than they compute.
+const AT_ONCE: usize = 3;
+
+/// What was written to both sides, and the directory that is the local one.
+struct Scene {
+    _home: tempfile::TempDir,
+    mount: PathBuf,
+    bucket: Bucket,
+    /// All contents that must stand somewhere for ever, by a name.
+    kept: BTreeMap<&'static str, Bytes>,
+}
+
+/// What the two sides hold after convergence, however it came about.
+type Files = BTreeMap<String, Bytes>;
+
+/// Both sides have moved on since they agreed, in every way that leads to an action.
+async fn scene(store: &Store, size: Size) -> Result<Scene> {
+    let scene = first_scene(store).await?;
+    scene.pass().await?;
+    move_on(scene, size).await
+}
+
+/// Both sides hold the same, and no pass was ever made.
+async fn first_scene(store: &Store) -> Result<Scene> {
+    let bucket = store.create_bucket().await?;
+    let home = tempfile::tempdir()?;
+    let mount = home.path().join("mount");
+    std::fs::create_dir(&mount)?;
+    let scene = Scene {
+        _home: home,
+        mount,
+        bucket,
+        kept: BTreeMap::new(),
+    };
+    for path in [
+        "in/changed",
+        "in/gone/deep/file",
+        "out/changed",
+        "out/gone",
+        "both",
+        "remote/both",
+        "same",
+    ] {
+        tree::write(&scene.mount, path, format!("first {path}"))?;
+    }
+    scene
+        .put("merged.json", r#"{"ours": 1, "theirs": 1}"#)
+        .await?;
+    Ok(scene)
+}
+
+async fn move_on(mut scene: Scene, size: Size) -> Result<Scene> {
+    tree::write(&scene.mount, "merged.json", r#"{"ours": 3, "theirs": 1}"#)?;
+    scene
+        .put("merged.json", r#"{"ours": 1, "theirs": 2}"#)
+        .await?;
+    scene.put("in/changed", "second in/changed").await?;
+    scene.put("in/new/file", "first in/new/file").await?;
+    scene
+        .bucket
+        .delete(&format!("{PREFIX}in/gone/deep/file"))
+        .await?;
+    tree::write(&scene.mount, "out/changed", "second out/changed")?;
+    tree::write(&scene.mount, "out/new", "first out/new")?;
+    std::fs::remove_file(scene.mount.join("out/gone"))?;
+    for path in ["both", "remote/both"] {
+        tree::write(&scene.mount, path, format!("here {path}"))?;
+        scene.put(path, &format!("there {path}")).await?;
+    }
+    if size == Size::Large {
+        tree::write(&scene.mount, "out/large", vec![7; LARGE_BYTES])?;
+    }
+    scene.kept = [
+        ("in/changed", "second in/changed"),
+        ("in/new/file", "first in/new/file"),
+        ("out/changed", "second out/changed"),
+        ("out/new", "first out/new"),
+        ("same", "first same"),
+        ("both, local", "here both"),
+        ("both, remote", "there both"),
+        ("remote/both, local", "here remote/both"),
+        ("remote/both, remote", "there remote/both"),
+    ]
+    .map(|(name, content)| (name, Bytes::from(content)))
+    .into();
+    Ok(scene)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Small,
+    Large,
+}
+
+impl Scene {
+    async fn put(&self, path: &str, content: &str) -> Result<()> {
+        let key = format!("{PREFIX}{path}");
+        self.bucket.put(&key, content.to_owned()).await.map(drop)
+    }
+
+    async fn child(&self, mode: &str, crash: Option<(Point, usize)>) -> Result<Output> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crash-child"));
+        command
+            .arg(&self.mount)
+            .args([self.bucket.endpoint(), self.bucket.name()])
+            .args([self.bucket.access_key(), self.bucket.secret_key(), mode])
+            .kill_on_drop(true);
+        if let Some((point, number)) = crash {
+            command.args([point.name(), &number.to_string()]);
+        }
+        command.output().await.context("start crash-child")
+    }
+
+    /// Runs a pass that is killed at the moment, if it comes to that.
+    async fn crash(&self, mode: &str, point: Point, number: usize) -> Result<Ended> {
+        let output = self.child(mode, Some((point, number))).await?;
+        if output.status.signal() == Some(SIGKILL) {
+            return Ok(Ended::Killed);
+        }
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{point} {number}: {errors}");
+        Ok(Ended::ByItself)
+    }
+
+    /// One pass to its end, and its report.
+    async fn pass(&self) -> Result<Value> {
+        let output = self.child("pass", None).await?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "a pass failed: {errors}");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Passes until nothing is done any more, two at most, and what both sides hold then.
+    async fn converge(&self) -> Result<Files> {
+        let report = self.pass().await?;
+        ensure!(list(&report, "problems").is_empty(), "problems: {report:#}");
+        self.pass().await?;
+        let last = self.pass().await?;
+        let requests = &last["requests"];
+        for kind in ["get", "put", "head", "delete"] {
+            ensure!(requests[kind] == 0, "the third pass still works: {last:#}");
+        }
+        let local = tree::read(&self.mount)?;
+        let remote = self.bucket.tree(PREFIX).await?;
+        // Neither the merged file nor a copy of it is ever sent.
+        let without_merged = |files: &Files| -> Files {
+            let mut files = files.clone();
+            files.retain(|path, _| !path.contains("merged.json"));
+            files
+        };
+        let (here, there) = (without_merged(&local), without_merged(&remote));
+        ensure!(
+            here == there,
+            "{:?} here, {:?} there",
+            here.keys(),
+            there.keys()
+        );
+        let staged = tree::staged(&self.mount);
+        ensure!(
+            staged.is_empty(),
+            "left in the staging directory: {staged:?}"
+        );
+        let standing: BTreeSet<_> = local.values().collect();
+        for (name, content) in &self.kept {
+            ensure!(standing.contains(content), "{name} is lost");
+        }
+        let copies: Vec<_> = local
+            .iter()
+            .filter(|(path, _)| path.starts_with(COPIES))
+            .collect();
+        let distinct: BTreeSet<_> = copies.iter().map(|(_, content)| content).collect();
+        ensure!(distinct.len() == copies.len(), "doubled: {copies:?}");
+        Ok(local)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Killed,
+    ByItself,
+}
+
+fn list<'a>(report: &'a Value, name: &str) -> &'a [Value] {
+    report[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// What a pass without any crash makes of the scene, and so every pass after a crash.
+fn assert_as_without_a_crash(files: &Files, size: Size, what: &str) -> Result<()> {
+    let mut expected: BTreeMap<&str, &str> = [
+        ("both", "here both"),
+        ("in/changed", "second in/changed"),
+        ("in/new/file", "first in/new/file"),
+        ("merged.json", r#"{"ours": 3, "theirs": 2}"#),
+        ("out/changed", "second out/changed"),
+        ("out/new", "first out/new"),
+        ("remote/both", "there remote/both"),
+        ("same", "first same"),
+    ]
+    .into();
+    let large = if size == Size::Large { LARGE_BYTES } else { 0 };
+    let mut copies = Vec::new();
+    for (path, content) in files {
+        if path.starts_with(COPIES) {
+            copies.push(content.clone());
+        } else if path == "out/large" {
+            ensure!(content.len() == large, "{what}: out/large is torn");
+        } else if path == "merged.json" {
+            let found: Value = serde_json::from_slice(content)?;
+            let wanted: Value = serde_json::from_str(expected.remove("merged.json").unwrap_or(""))?;
+            ensure!(found == wanted, "{what}: merged.json is {found}");
+        } else {
+            let wanted = expected.remove(path.as_str());
+            ensure!(
+                wanted.is_some_and(|wanted| wanted == content),
+                "{what}: {path} holds {content:?}"
+            );
+        }
+    }
+    ensure!(expected.is_empty(), "{what}: missing {expected:?}");
+    copies.sort();
+    ensure!(
+        copies == ["here remote/both", "there both"],
+        "{what}: copies {copies:?}"
+    );
+    Ok(())
+}
+
+fn size_for(point: Point) -> Size {
+    let multipart = [
+        Point::MultipartCreated,
+        Point::PartSent,
+        Point::PartsSent,
+        Point::MultipartCompleted,
+    ];
+    if multipart.contains(&point) {
+        Size::Large
+    } else {
+        Size::Small
+    }
+}
+
+/// Points that a single pass reaches only when others interfere, or that lie elsewhere; the other tests reach them.
+fn needs_more_than_a_pass(point: Point) -> bool {
+    let elsewhere = [
+        Point::PutBack,
+        Point::MovedBack,
+        Point::RecoveredCopyKept,
+        Point::Probed,
+        Point::DirtyTaken,
+    ];
+    elsewhere.contains(&point)
+}
+
+/// Runs `check` for every point, some side by side.
+async fn for_every_point<F>(
+    points: impl Iterator<Item = Point>,
+    check: impl Fn(Point) -> F,
+) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    ensure!(COMPILED, "this build has no failpoints");
+    futures_util::stream::iter(points)
+        .map(|point| {
+            let checked = check(point);
+            async move { checked.await.with_context(|| format!("killed at {point}")) }
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+async fn every_point_is_reached_and_survived(store: &'static Store) -> Result<()> {
+    let points = Point::ALL
+        .iter()
+        .copied()
+        .filter(|point| !needs_more_than_a_pass(*point));
+    for_every_point(points, async |point| {
+        for number in 1..=2 {
+            let size = size_for(point);
+            let scene = scene(store, size).await?;
+            let ended = scene.crash("pass", point, number).await?;
+            ensure!(number > 1 || ended == Ended::Killed, "it was never reached");
+            let files = scene.converge().await?;
+            assert_as_without_a_crash(&files, size, &format!("killed at {point} {number}"))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Nothing is known of either side: nothing is deleted, and what differs is kept twice.
+async fn every_point_of_the_first_pass_is_survived(store: &'static Store) -> Result<()> {
+    let points = Point::ALL
+        .iter()
+        .copied()
+        .filter(|point| size_for(*point) == Size::Small);
+    let must_be_reached = [Point::Probed, Point::RemoteCopyKept, Point::Created];
+    for_every_point(points, async |point| {
+        let scene = move_on(first_scene(store).await?, Size::Small).await?;
+        let ended = scene.crash("pass", point, 1).await?;
+        ensure!(
+            ended == Ended::Killed || !must_be_reached.contains(&point),
+            "it was never reached"
+        );
+        let files = scene.converge().await?;
+        ensure!(files.contains_key("out/new"), "{:?}", files.keys());
+        assert_merged(&files)
+    })
+    .await
+}
+
+/// The version that somebody writes in the worst moment stands somewhere, whether it became a conflict copy, stayed where
+/// it is, or won.
+async fn every_point_is_survived_when_others_edit_meanwhile(store: &'static Store) -> Result<()> {
+    let points = Point::ALL.iter().copied().filter(|point| {
+        !matches!(point, Point::RecoveredCopyKept | Point::DirtyTaken)
+            && size_for(*point) == Size::Small
+    });
+    let must_be_reached = [Point::PutBack, Point::MovedBack, Point::LocalCopyKept];
+    for_every_point(points, async |point| {
+        let mut scene = scene(store, Size::Small).await?;
+        let ended = scene.crash("interfered", point, 1).await?;
+        ensure!(
+            ended == Ended::Killed || !must_be_reached.contains(&point),
+            "it was never reached"
+        );
+        scene.expect_the_edits(point);
+        let files = scene.converge().await?;
+        assert_merged(&files)
+    })
+    .await
+}
+
+impl Scene {
+    /// The edits that were surely made before the process was killed at `point`.
+    fn expect_the_edits(&mut self, point: Point) {
+        let after_the_deletes = [
+            Point::MovedAway,
+            Point::MovedBack,
+            Point::DeletesSettled,
+            Point::DeletedRemotely,
+            Point::DeletesRecorded,
+            Point::PassRemembered,
+        ];
+        let after_the_exchanges = [
+            Point::Exchanged,
+            Point::LocalCopyKept,
+            Point::PutBack,
+            Point::BatchPublished,
+            Point::BatchSettled,
+            Point::IncomingRecorded,
+            Point::SendingNoted,
+            Point::PutDone,
+            Point::UploadsRecorded,
+            Point::DeletesNoted,
+        ];
+        let deletes = after_the_deletes.contains(&point);
+        if deletes {
+            let edit = "edited in/gone/deep/file";
+            self.kept
+                .insert("the edit of what was deleted", edit.into());
+        }
+        if deletes || after_the_exchanges.contains(&point) {
+            let edit = "edited in/changed";
+            self.kept
+                .insert("the edit of what was replaced", edit.into());
+        }
+    }
+}
+
+fn assert_merged(files: &Files) -> Result<()> {
+    let content = files.get("merged.json").context("merged.json is gone")?;
+    let merged: Value = serde_json::from_slice(content)?;
+    ensure!(merged["ours"] == 3 && merged["theirs"] == 2, "{merged}");
+    Ok(())
+}
+
+async fn a_crash_during_the_recovery_from_a_crash_is_survived(store: &'static Store) -> Result<()> {
+    let again = [
+        Point::BaselineOpened,
+        Point::RecoveredCopyKept,
+        Point::Swept,
+    ];
+    for first in [Point::Exchanged, Point::MovedAway] {
+        for_every_point(again.into_iter(), async |point| {
+            let mut scene = scene(store, Size::Small).await?;
+            scene.crash("interfered", first, 1).await?;
+            scene.expect_the_edits(first);
+            let ended = scene.crash("pass", point, 1).await?;
+            ensure!(ended == Ended::Killed, "it was never reached");
+            let files = scene.converge().await?;
+            assert_merged(&files)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn a_worker_killed_before_it_pushes_an_edit_pushes_it_at_the_next_start(
+    store: &'static Store,
+) -> Result<()> {
+    ensure!(COMPILED, "this build has no failpoints");
+    let points = [
+        Point::DirtyTaken,
+        Point::ReadToSend,
+        Point::SendingNoted,
+        Point::PutDone,
+    ];
+    for point in points {
+        let mut scene = scene(store, Size::Small).await?;
+        scene.pass().await?;
+        let ended = scene.crash("resident", point, 1).await?;
+        ensure!(ended == Ended::Killed, "{point} was never reached");
+        scene.kept.insert("the edit", "while the engine ran".into());
+        let files = scene.converge().await?;
+        ensure!(
+            files.keys().filter(|path| path.starts_with(COPIES)).count() == 2,
+            "an edit of the worker alone is no conflict"
+        );
+    }
+    Ok(())
+}
+
+/// Ways to damage what SQLite keeps. The first letter of each name says what happens to `state.db` itself.
+const DAMAGES: [fn(&PathBuf) -> Result<()>; 6] = [
+    |state| truncate(&state.join("state.db"), 0, 1),
+    |state| truncate(&state.join("state.db"), 1, 2),
+    |state| truncate(&state.join("state.db-wal"), 1, 2),
+    |state| remove(&[state.join("state.db-wal")]),
+    |state| remove(&[state.join("state.db")]),
+    |state| Ok(std::fs::write(state.join("state.db"), vec![0xa5; 10_000])?),
+];
+
+fn truncate(file: &PathBuf, numerator: u64, denominator: u64) -> Result<()> {
+    if let Ok(found) = std::fs::metadata(file) {
+        let length = found.len() * numerator / denominator;
+        std::fs::File::options()
+            .write(true)
+            .open(file)?
+            .set_len(length)?;
+    }
+    Ok(())
+}
+
+fn remove(files: &[PathBuf]) -> Result<()> {
+    for file in files {
+        if file.exists() {
+            std::fs::remove_file(file)?;
+        }
+    }
+    Ok(())
+}
+
+/// A crash, and then a database that tells nothing or something old: what the crash had left displaced is kept all the
+/// same, and no file is taken for deleted.
+async fn a_damaged_state_database_loses_no_version(store: &'static Store) -> Result<()> {
+    let points = [
+        Point::Exchanged,
+        Point::MovedAway,
+        Point::BatchSettled,
+        Point::PutDone,
+        Point::DeletedRemotely,
+        Point::PassRemembered,
+    ];
+    for_every_point(points.into_iter(), async |point| {
+        for (number, damage) in DAMAGES.iter().enumerate() {
+            let mut scene = scene(store, Size::Small).await?;
+            scene.crash("interfered", point, 1).await?;
+            scene.expect_the_edits(point);
+            damage(&scene.mount.join(".hiclaw-sync"))?;
+            let files = scene
+                .converge()
+                .await
+                .with_context(|| format!("damage {number}"))?;
+            assert_merged(&files)?;
+        }
+        Ok(())
+    })
+    .await
+}
