@@ -12,9 +12,9 @@ mod journal;
 
 use std::{io, path::Path, time::SystemTime};
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
-pub use self::displacement::{Displacement, Fate};
+pub use self::displacement::{Displacement, Fate, Surprise};
 use self::journal::Journal;
 
 use crate::{
@@ -432,9 +432,22 @@ fn is_damage(cause: &Cause) -> bool {
     let Cause::Database(error) = cause else {
         return false;
     };
-    matches!(
+    // What isn't the fault of the machine is that of the file: damage shows in many codes.
+    !matches!(
         error.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+        Some(
+            ErrorCode::PermissionDenied
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory
+                | ErrorCode::ReadOnly
+                | ErrorCode::OperationInterrupted
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::CannotOpen
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::NoLargeFileSupport
+        )
     )
 }
 

@@ -41,6 +41,8 @@ points! {
     BaselineOpened = "baseline-opened",
     /// Recovery made a conflict copy of a version that an earlier crash had left displaced.
     RecoveredCopyKept = "recovered-copy-kept",
+    /// Recovery put a version back that an earlier crash had left displaced.
+    RecoveredPutBack = "recovered-put-back",
     /// Recovery swept the staging directory; the displacements are still noted.
     Swept = "swept",
     /// The store was asked what it can do; its answer is not remembered.

@@ -6,6 +6,7 @@
 //! what stands in the staging directory afterwards.
 
 mod copies;
+mod recovery;
 
 use std::{
     fs::File,
@@ -18,8 +19,9 @@ use std::{
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use self::copies::keep_copy;
+pub use self::recovery::{RecoverError, recover};
 use crate::{
-    baseline::{Baseline, BaselineError, Displacement, Fate},
+    baseline::{Displacement, Fate, Surprise},
     digest::{ContentHash, ContentHasher},
     failpoint::{self, Point},
     local::{Fingerprint, LocalKind},
@@ -161,13 +163,20 @@ impl Staged {
 
     /// What must be written down before [`Staged::replace`]: the version it expects to displace.
     #[must_use]
-    pub fn displacement(&self, path: &RelPath, expected: Fingerprint, fate: Fate) -> Displacement {
+    pub fn displacement(
+        &self,
+        path: &RelPath,
+        expected: Fingerprint,
+        fate: Fate,
+        surprise: Surprise,
+    ) -> Displacement {
         Displacement {
             staged_name: self.slot.name.clone(),
             path: path.clone(),
             expected,
             staged_inode: self.fingerprint.inode,
             fate,
+            surprise,
         }
     }
 
@@ -300,15 +309,6 @@ impl Staged {
     }
 }
 
-/// What becomes of a displaced version that isn't the expected one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Surprise {
-    /// It becomes a conflict copy; the new version stands.
-    Copy,
-    /// It goes back to its place: what was to be published was made from another version and is worthless now.
-    PutBack,
-}
-
 /// A new name for the staging directory.
 pub(crate) fn staging_name() -> String {
     format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
@@ -390,74 +390,6 @@ pub enum Removed {
     Done,
     /// The file isn't the version to delete; it is where it was.
     Stale,
-}
-
-/// After a crash: versions that stand displaced in the staging directory are kept as conflict copies unless they are
-/// what was to be displaced, or our own; everything else in staging is removed. Gives the copies made.
-pub fn recover(root: &Root, baseline: &mut Baseline) -> Result<Vec<RelPath>, RecoverError> {
-    let mut copies = Vec::new();
-    let mut settled = Vec::new();
-    for displacement in baseline.displacements() {
-        let Displacement {
-            staged_name,
-            path,
-            expected,
-            staged_inode,
-            fate,
-        } = displacement;
-        let found = staged_fingerprint(root, &staged_name)
-            .map_err(|error| LocalError::new("recover", &path, error))?;
-        let keep = found.is_some_and(|found| {
-            found.inode != staged_inode
-                && (fate == Fate::Kept || !found.is_same_but_renamed(&expected))
-        });
-        if keep {
-            copies.push(keep_copy(root, &staged_name, &path, Side::Local)?);
-            root.reached(Point::RecoveredCopyKept);
-        }
-        settled.push(staged_name);
-    }
-    // Only now: a copy that could not be made ended this with an error, and its version is still there.
-    sweep(root)?;
-    root.reached(Point::Swept);
-    baseline.finish_displacements(&settled)?;
-    Ok(copies)
-}
-
-/// Recovering after a crash failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecoverError {
-    /// A file could not be moved or removed.
-    #[error(transparent)]
-    Local(#[from] LocalError),
-    /// The baseline could not be read or written.
-    #[error(transparent)]
-    Baseline(#[from] BaselineError),
-}
-
-fn sweep(root: &Root) -> Result<(), LocalError> {
-    let failed = |error: io::Error| {
-        LocalError::new(
-            "sweep the staging directory of",
-            root.path().display(),
-            error,
-        )
-    };
-    let directory =
-        rustix::fs::Dir::read_from(root.staging()).map_err(|error| failed(error.into()))?;
-    for entry in directory {
-        let entry = entry.map_err(|error| failed(error.into()))?;
-        let name = entry.file_name();
-        if name.to_bytes() == b"." || name.to_bytes() == b".." {
-            continue;
-        }
-        match rustix::fs::unlinkat(root.staging(), name, AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
-            Err(error) => return Err(failed(error.into())),
-        }
-    }
-    Ok(())
 }
 
 fn staged_fingerprint(root: &Root, staged_name: &str) -> io::Result<Option<Fingerprint>> {

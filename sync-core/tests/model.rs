@@ -61,4 +61,9 @@ mod world;
 fn random_histories_lose_nothing_and_come_to_rest() {
     let failures = search::failures();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    let never = points::never_crashed_at();
+    assert!(
+        never.is_empty() || !search::is_complete(),
+        "no history ended at {never:?}"
+    );
 }

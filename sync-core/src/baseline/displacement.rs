@@ -16,6 +16,17 @@ pub struct Displacement {
     pub staged_inode: u64,
     /// What becomes of the expected version.
     pub fate: Fate,
+    /// What becomes of any other version.
+    pub surprise: Surprise,
+}
+
+/// What becomes of a displaced version that isn't the expected one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surprise {
+    /// It becomes a conflict copy; the new version stands.
+    Copy,
+    /// It goes back to its place: what displaced it was made for another version and is worthless now.
+    PutBack,
 }
 
 /// What becomes of a version that is displaced as expected. Any other version is always kept.

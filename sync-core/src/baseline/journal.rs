@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::displacement::{Displacement, Fate};
+use super::displacement::{Displacement, Fate, Surprise};
 use crate::{local::Fingerprint, path::RelPath};
 
 /// The open journal and what is noted in it.
@@ -34,6 +34,7 @@ struct Line {
     mode: u32,
     ours: u64,
     kept: bool,
+    back: bool,
 }
 
 impl Journal {
@@ -55,6 +56,7 @@ impl Journal {
         let lines = content.split(|byte| *byte == b'\n');
         let pending = lines
             .filter_map(|line| serde_json::from_slice::<Line>(line).ok())
+            .filter(|line| is_staging_name(&line.staged))
             .map(|line| (line.staged.clone(), line.into()))
             .collect();
         Ok(Self { file, pending })
@@ -93,6 +95,11 @@ impl Journal {
     }
 }
 
+/// A name that leads nowhere else.
+fn is_staging_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 impl From<&Displacement> for Line {
     fn from(displacement: &Displacement) -> Self {
         let Fingerprint {
@@ -112,6 +119,7 @@ impl From<&Displacement> for Line {
             mode,
             ours: displacement.staged_inode,
             kept: displacement.fate == Fate::Kept,
+            back: displacement.surprise == Surprise::PutBack,
         }
     }
 }
@@ -134,6 +142,11 @@ impl From<Line> for Displacement {
             } else {
                 Fate::Superseded
             },
+            surprise: if line.back {
+                Surprise::PutBack
+            } else {
+                Surprise::Copy
+            },
         }
     }
 }
@@ -155,6 +168,7 @@ mod tests {
             },
             staged_inode: 3,
             fate: Fate::Kept,
+            surprise: Surprise::PutBack,
         }
     }
 

@@ -92,6 +92,7 @@ fn displacements_survive_a_reopening_until_they_are_finished() {
         expected: row("a").local.unwrap().fingerprint,
         staged_inode: 9,
         fate: Fate::Kept,
+        surprise: Surprise::Copy,
     };
     Baseline::open(&file, "here")
         .unwrap()

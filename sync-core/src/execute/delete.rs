@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 
 use super::{Context, Effect, ExecuteError, Executed, Failure, Outcome, in_parallel};
 use crate::{
-    baseline::{Displacement, Fate, RowChange},
+    baseline::{Displacement, Fate, RowChange, Surprise},
     failpoint::Point,
     local::LocalKind,
     plan::Task,
@@ -70,6 +70,7 @@ fn delete_local(context: &Context, tasks: &[Task]) -> Result<Vec<Outcome>, Execu
                     expected,
                     staged_inode: 0,
                     fate: Fate::Superseded,
+                    surprise: Surprise::PutBack,
                 },
             ))
         })

@@ -12,7 +12,7 @@ use super::{
     in_parallel, merge, mode_for, publish,
 };
 use crate::{
-    baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange},
+    baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange, Surprise},
     digest::Digest,
     failpoint::Point,
     join::RemoteEntry,
@@ -61,6 +61,17 @@ pub(super) struct Publication {
 pub(super) enum Kind {
     Download,
     Merge,
+}
+
+impl Kind {
+    /// What becomes of a version that the publication finds at its place unexpectedly.
+    pub(super) fn surprise(self) -> Surprise {
+        match self {
+            Self::Download => Surprise::Copy,
+            // It was made from the version it expected and from no other.
+            Self::Merge => Surprise::PutBack,
+        }
+    }
 }
 
 /// Brings a batch in. Gives the tasks to upload that follow from it.

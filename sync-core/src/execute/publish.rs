@@ -14,7 +14,7 @@ use crate::{
     plan::{Direction, Task},
     reconcile::Decision,
     report::{ConflictEntry, Side},
-    stage::{Durability, Published, Staged, Surprise},
+    stage::{Durability, Published, Staged},
 };
 
 /// What publishing a batch came to.
@@ -45,6 +45,7 @@ pub(super) fn publish_all(
                 &publication.path,
                 publication.expected?,
                 publication.fate,
+                publication.kind.surprise(),
             )),
             Prepared::KeepRemote(..) | Prepared::Overtaken(_) | Prepared::Finished(_) => None,
         })
@@ -96,15 +97,10 @@ fn publish(
         entry,
         kind,
     } = publication;
-    // A merge was made from the version it expected and from no other.
-    let surprise = match kind {
-        Kind::Merge => Surprise::PutBack,
-        Kind::Download => Surprise::Copy,
-    };
     let staged_name = staged.name().to_owned();
     let published = match expected {
         None => staged.create_at(&path),
-        Some(expected) => staged.replace(&path, &expected, fate, surprise),
+        Some(expected) => staged.replace(&path, &expected, fate, kind.surprise()),
     };
     if published.is_ok() {
         batch.settled.push(staged_name);

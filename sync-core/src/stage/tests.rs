@@ -1,4 +1,5 @@
 use super::*;
+use crate::baseline::Baseline;
 use crate::root::STATE_DIRECTORY;
 
 struct Fixture {
@@ -185,6 +186,7 @@ fn recovery_keeps_an_unexpected_displaced_version_and_sweeps_the_rest() {
         expected: Fingerprint::of(&std::fs::metadata(tmp.join("loser")).unwrap()),
         staged_inode: 3,
         fate: Fate::Kept,
+        surprise: Surprise::Copy,
     };
     let displacement = |name: &str, staged_inode| Displacement {
         staged_name: name.to_owned(),
@@ -192,6 +194,7 @@ fn recovery_keeps_an_unexpected_displaced_version_and_sweeps_the_rest() {
         expected,
         staged_inode,
         fate: Fate::Superseded,
+        surprise: Surprise::Copy,
     };
     let planned = [
         displacement("unknown", 1),
@@ -202,14 +205,47 @@ fn recovery_keeps_an_unexpected_displaced_version_and_sweeps_the_rest() {
     fixture.baseline.plan_displacements(&planned).unwrap();
     let copies = recover(&fixture.root, &mut fixture.baseline).unwrap();
     assert_eq!(copies.len(), 2);
-    assert_eq!(fixture.read(copies[1].as_str()), "lost a conflict");
-    assert_eq!(fixture.read(copies[0].as_str()), "somebody's edit");
+    assert_eq!(fixture.read(copies[0].as_str()), "lost a conflict");
+    assert_eq!(fixture.read(copies[1].as_str()), "somebody's edit");
     assert!(fixture.staging_is_empty());
     assert!(
         recover(&fixture.root, &mut fixture.baseline)
             .unwrap()
             .is_empty()
     );
+}
+
+#[test]
+fn recovery_puts_back_what_was_displaced_by_a_merge_or_a_delete_of_another_version() {
+    let mut fixture = fixture();
+    let tmp = fixture.dir.path().join(".hiclaw-sync/tmp");
+    let old = fixture.write("old", "the version that it was decided for");
+    let merged = fixture.write("merged", "made of another version").inode;
+    let overtaken = fixture.write("overtaken", "newer than anything").inode;
+    for name in ["merged", "deleted", "overtaken"] {
+        std::fs::write(tmp.join(name), format!("edited {name}")).unwrap();
+    }
+    let displacement = |name: &str, staged_inode| Displacement {
+        staged_name: name.to_owned(),
+        path: path(name),
+        expected: old,
+        staged_inode,
+        fate: Fate::Superseded,
+        surprise: Surprise::PutBack,
+    };
+    let planned = [
+        displacement("merged", merged),
+        displacement("deleted", 0),
+        displacement("overtaken", overtaken + 1),
+    ];
+    fixture.baseline.plan_displacements(&planned).unwrap();
+    let copies = recover(&fixture.root, &mut fixture.baseline).unwrap();
+    assert_eq!(fixture.read("merged"), "edited merged");
+    assert_eq!(fixture.read("deleted"), "edited deleted");
+    assert_eq!(fixture.read("overtaken"), "newer than anything");
+    assert_eq!(copies.len(), 1);
+    assert_eq!(fixture.read(copies[0].as_str()), "edited overtaken");
+    assert!(fixture.staging_is_empty());
 }
 
 #[test]

@@ -49,6 +49,8 @@ impl Run {
                             tell(&sender, *op, *news).await;
                         }
                     }
+                    // What it was told of before is not what is there now.
+                    told.retain(|path| !op.paths().contains(path));
                     if *news != News::Lost {
                         told.extend(op.paths());
                     }

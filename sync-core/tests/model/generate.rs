@@ -28,11 +28,17 @@ pub(crate) fn history(seed: u64) -> History {
         mass,
     };
     let store = generator.store();
-    let steps = generator.random.usize(4..14);
+    let mut steps = if generator.one_in(3) {
+        generator.crash_at_work()
+    } else {
+        Vec::new()
+    };
+    let more = generator.random.usize(4..14) - steps.len().min(4);
+    steps.extend((0..more).map(|_| generator.step()));
     History {
         store,
         mounts,
-        steps: (0..steps).map(|_| generator.step()).collect(),
+        steps,
     }
 }
 
@@ -51,6 +57,15 @@ fn paths(random: &mut Rng, mounts: Mounts) -> Vec<PathName> {
     paths.sort_unstable();
     paths.dedup();
     paths
+}
+
+fn peaceful_pass() -> Step {
+    Step::Pass {
+        direction: Direction::Sync,
+        scope: None,
+        approval: Approve::No,
+        events: Vec::new(),
+    }
 }
 
 struct Generator {
@@ -252,7 +267,99 @@ impl Generator {
             7..9 => 2,
             _ => 4,
         };
+        if self.one_in(8) {
+            return self.edit_and_crash();
+        }
         (0..count).map(|_| self.event()).collect()
+    }
+
+    /// Both sides agree, then move on everywhere, and the pass that has to deal with it crashes somewhere.
+    fn crash_at_work(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for path in self.paths.clone() {
+            steps.push(self.write_somewhere(path));
+        }
+        let merged = self.one_in(2);
+        if merged {
+            steps.push(Step::Local(LocalOp::SetField));
+            steps.push(Step::Remote(RemoteOp::SetField));
+        }
+        steps.push(peaceful_pass());
+        for path in self.paths.clone() {
+            let step = match self.random.u8(..6) {
+                0 | 1 => Step::Remote(RemoteOp::Delete(path)),
+                2 => Step::Local(LocalOp::Delete(path)),
+                _ => self.write_somewhere(path),
+            };
+            steps.push(step);
+            if self.one_in(3) {
+                steps.push(self.write_somewhere(path));
+            }
+        }
+        if merged {
+            steps.push(Step::Remote(RemoteOp::SetField));
+        }
+        let events = if self.one_in(3) {
+            self.edit_and_crash()
+        } else {
+            let at = Moment::AnyPoint(self.random.usize(..24));
+            let what = Happening::Crash(Effect::None);
+            vec![Event { at, what }]
+        };
+        steps.push(Step::Pass {
+            direction: Direction::Sync,
+            scope: None,
+            approval: Approve::Yes,
+            events,
+        });
+        steps
+    }
+
+    fn write_somewhere(&mut self, path: PathName) -> Step {
+        if self.one_in(2) {
+            Step::Local(LocalOp::Write(path, HowToWrite::Replace, Size::Small))
+        } else {
+            Step::Remote(RemoteOp::Put(path, Size::Small))
+        }
+    }
+
+    /// An edit in the moment in which it hurts most, a crash soon after that, and perhaps one in the recovery.
+    fn edit_and_crash(&mut self) -> Vec<Event> {
+        const EXCHANGE: [Point; 3] = [Point::Exchanged, Point::LocalCopyKept, Point::PutBack];
+        const DELETE: [Point; 3] = [Point::MovedAway, Point::MovedBack, Point::DeletedLocally];
+        const COPY: [Point; 4] = [
+            Point::RecoveredCopyKept,
+            Point::RecoveredCopyKept,
+            Point::Swept,
+            Point::BaselineOpened,
+        ];
+        const PUT_BACK: [Point; 4] = [
+            Point::RecoveredPutBack,
+            Point::RecoveredPutBack,
+            Point::Swept,
+            Point::BaselineOpened,
+        ];
+        let path = self.path();
+        let write = LocalOp::Write(path, HowToWrite::Replace, Size::Small);
+        let (edited, op, crashes, recoveries) = match self.random.u8(..6) {
+            0 | 1 => (Point::BeforeExchange, LocalOp::SetField, EXCHANGE, PUT_BACK),
+            2 | 3 => (Point::BeforeExchange, write, EXCHANGE, COPY),
+            _ => (Point::BeforeMovedAway, write, DELETE, PUT_BACK),
+        };
+        let crash = crashes[self.random.usize(..3)];
+        let recovery = recoveries[self.random.usize(..4)];
+        let at = |point, what| Event {
+            at: Moment::Point(point, 0),
+            what,
+        };
+        let mut events = vec![
+            at(edited, Happening::Local(op)),
+            at(crash, Happening::Crash(Effect::None)),
+        ];
+        if self.one_in(2) {
+            events.push(at(recovery, Happening::Crash(Effect::None)));
+        }
+        events
     }
 
     fn event(&mut self) -> Event {
@@ -291,11 +398,12 @@ impl Generator {
             2 => Happening::Remote(self.remote_op()),
             _ => Happening::Crash(Effect::None),
         };
-        let times = self.random.usize(..2);
-        Event {
-            at: Moment::Point(point, times),
-            what,
-        }
+        let at = if self.one_in(4) {
+            Moment::Point(point, self.random.usize(..2))
+        } else {
+            Moment::AnyPoint(self.random.usize(..16))
+        };
+        Event { at, what }
     }
 
     /// A write that leaves no trace in the stat, within the microseconds between a rename and the look that follows it,

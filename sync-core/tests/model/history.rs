@@ -166,6 +166,8 @@ pub(crate) enum Moment {
     FileDone(usize),
     /// The n-th time that this failpoint is reached.
     Point(Point, usize),
+    /// The n-th failpoint that is reached, whichever it is.
+    AnyPoint(usize),
 }
 
 #[derive(Debug, Clone)]

@@ -81,7 +81,12 @@ impl World {
                 (Side::Remote, &report.deleted_remote),
             ] {
                 let of_mount = deleted.iter().filter(|entry| entry.mount == directory);
-                let deletes = of_mount.count() as u64;
+                // What was sent under its new name was not deleted.
+                let renamed = |path: &str| {
+                    let new = path.replace("mass/", "moved/");
+                    report.uploaded.iter().any(|sent| sent.path == new)
+                };
+                let deletes = of_mount.filter(|entry| !renamed(&entry.path)).count() as u64;
                 if deletes > FREE && deletes > known / 2 {
                     self.violation(format!("{deletes} of {known} deleted, {side}"));
                 }

@@ -1,9 +1,9 @@
 //! The failpoints of the engine, given to the histories that run side by side in this process.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, PoisonError, RwLock},
+    sync::{Arc, LazyLock, Mutex, PoisonError, RwLock},
 };
 
 use sync_core::failpoint::{self, Hook, Point, Then};
@@ -15,6 +15,24 @@ static RUNNING: LazyLock<RwLock<HashMap<PathBuf, Arc<ScriptedStore>>>> = LazyLoc
     failpoint::install(Box::new(Dispatch));
     RwLock::default()
 });
+
+/// Where sessions of this process ended.
+static CRASHES: Mutex<BTreeSet<Point>> = Mutex::new(BTreeSet::new());
+
+/// The failpoints at which no session of this process ended, but for those of an S3 store.
+pub(crate) fn never_crashed_at() -> Vec<Point> {
+    const OF_S3: [Point; 4] = [
+        Point::MultipartCreated,
+        Point::PartSent,
+        Point::PartsSent,
+        Point::MultipartCompleted,
+    ];
+    let crashes = CRASHES.lock().unwrap_or_else(PoisonError::into_inner);
+    let points = Point::ALL.iter().copied();
+    points
+        .filter(|point| !crashes.contains(point) && !OF_S3.contains(point))
+        .collect()
+}
 
 /// Takes the history out of the list when it is over.
 pub(crate) struct Registered(Vec<PathBuf>);
@@ -47,7 +65,17 @@ struct Dispatch;
 
 impl Hook for Dispatch {
     fn reached(&self, point: Point, place: &Path) -> Then {
-        store_of(place).map_or(Then::GoOn, |store| store.reached(point))
+        let Some(store) = store_of(place) else {
+            return Then::GoOn;
+        };
+        // Where it has ended already no other point was reached.
+        let lives = !store.has_ended();
+        let then = store.reached(point);
+        if lives && then == Then::End {
+            let mut crashes = CRASHES.lock().unwrap_or_else(PoisonError::into_inner);
+            crashes.insert(point);
+        }
+        then
     }
 
     fn has_ended(&self, place: &Path) -> bool {

@@ -11,6 +11,7 @@ pub(crate) struct Script {
     calls: usize,
     files_done: usize,
     points: BTreeMap<Point, usize>,
+    points_reached: usize,
     events: Vec<Event>,
 }
 
@@ -37,7 +38,7 @@ impl Script {
         let is_due = |event: &mut Event| match (event.at, &event.what) {
             (Moment::Call(_), Happening::Remote(_)) if unguarded => false,
             (Moment::Call(at), _) => at <= now,
-            (Moment::FileDone(_) | Moment::Point(..), _) => false,
+            (Moment::FileDone(_) | Moment::Point(..) | Moment::AnyPoint(_), _) => false,
         };
         self.events.extract_if(.., is_due).collect()
     }
@@ -54,7 +55,11 @@ impl Script {
         let times = self.points.entry(point).or_default();
         let now = Moment::Point(point, *times);
         *times += 1;
-        self.take(now)
+        let any = Moment::AnyPoint(self.points_reached);
+        self.points_reached += 1;
+        let mut due = self.take(now);
+        due.extend(self.take(any));
+        due
     }
 
     /// Leaves only what is to happen at failpoints.

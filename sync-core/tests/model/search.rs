@@ -40,6 +40,13 @@ fn try_seed(seed: u64) -> Option<String> {
     Some(text)
 }
 
+/// Whether as many histories are tried as show that each failpoint is reached.
+pub(crate) fn is_complete() -> bool {
+    setting("HICLAW_MODEL_SEED").is_none()
+        && setting("HICLAW_MODEL_HISTORIES").is_none_or(|histories| histories >= HISTORIES)
+        && sync_core::failpoint::COMPILED
+}
+
 /// Tries as many histories as the environment wants; tells of those that fail.
 pub(crate) fn failures() -> Vec<String> {
     let (seeds, first) = match setting("HICLAW_MODEL_SEED") {
