@@ -1,6 +1,6 @@
 //! Histories that once failed, named after what went wrong.
 
-use sync_core::session::Direction;
+use sync_core::{failpoint::Point, session::Direction};
 
 use super::{
     history::{
@@ -56,6 +56,13 @@ fn at_call(call: usize, what: Happening) -> Event {
 fn after_file(file: usize, what: Happening) -> Event {
     Event {
         at: Moment::FileDone(file),
+        what,
+    }
+}
+
+fn at_point(point: Point, what: Happening) -> Event {
+    Event {
+        at: Moment::Point(point, 0),
         what,
     }
 }
@@ -166,4 +173,33 @@ fn a_write_that_was_not_planned_at_first_is_guarded_too() {
             ]),
         ]);
     }
+}
+
+/// Recovery made a conflict copy of the edit, and the document that was merged from an older one stayed in its place.
+#[test]
+fn an_edit_of_a_merged_file_at_the_moment_of_a_crash_stays_in_the_file() {
+    for crash in [Point::Exchanged, Point::PutBack] {
+        holds(vec![
+            Step::Local(LocalOp::SetField),
+            Step::Remote(RemoteOp::SetField),
+            sync(),
+            Step::Remote(RemoteOp::SetField),
+            sync_while(vec![
+                at_point(Point::BeforeExchange, Happening::Local(LocalOp::SetField)),
+                at_point(crash, Happening::Crash(Effect::None)),
+            ]),
+        ]);
+    }
+}
+
+/// The mode after the publication was taken for the one that was published.
+#[test]
+fn a_change_of_the_mode_at_the_moment_of_the_publication_is_sent() {
+    let chmod = Happening::Local(LocalOp::Chmod("a", 0o755));
+    holds(vec![
+        write("a"),
+        sync(),
+        put("a"),
+        sync_while(vec![at_point(Point::Exchanged, chmod)]),
+    ]);
 }
