@@ -234,6 +234,9 @@ fn status_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     for capability in &status.capabilities {
         writeln!(out, "store does   {capability}")?;
     }
+    if let Some(order) = status.listing_order {
+        writeln!(out, "listings     {}", order.name())?;
+    }
     for copy in &status.conflicts {
         writeln!(out, "conflict     {}", place(&copy.mount, &copy.copy))?;
     }

@@ -3,12 +3,13 @@
 //! Owns `<mount>/.hiclaw-sync/state.db` and, beside it, the journal of displacements. Invariants:
 //! - a row is written only after its state was observed on both sides
 //! - the file is bound to one endpoint, bucket, prefix and root directory and starts empty under any other
-//! - rows come in byte order of their path
+//! - rows come in the order that the table was last arranged for: byte order, or that of a store that lists in tree order
 //!
 //! Losing rows (power failure) costs a comparison, never a file: a path without a row is never deleted.
 
 mod displacement;
 mod journal;
+mod order;
 
 use std::{io, path::Path, time::SystemTime};
 
@@ -20,6 +21,7 @@ use self::journal::Journal;
 use crate::{
     digest::{Digest, ETag},
     local::Fingerprint,
+    order::KeyOrder,
     path::RelPath,
 };
 
@@ -125,6 +127,7 @@ pub struct RemoteVersion {
 pub struct Baseline {
     connection: Connection,
     journal: Journal,
+    order: KeyOrder,
 }
 
 impl Baseline {
@@ -151,6 +154,7 @@ impl Baseline {
 
     fn try_open(file: &Path, binding: &str) -> Result<Self, BaselineError> {
         let connection = Connection::open(file).map_err(failed("open"))?;
+        order::register(&connection).map_err(failed("open"))?;
         // NORMAL: a power failure may lose the newest rows, which costs a comparison; a fsync per row would cost more.
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2000;")
@@ -172,10 +176,12 @@ impl Baseline {
         let mut baseline = Self {
             connection,
             journal,
+            order: KeyOrder::Bytes,
         };
         if version != SCHEMA_VERSION {
             baseline.create_tables()?;
         }
+        baseline.order = order::of_rows(&baseline.connection).map_err(failed("open"))?;
         if baseline.value("binding")?.as_deref() != Some(binding) {
             baseline.rebind(binding)?;
         }
@@ -187,11 +193,7 @@ impl Baseline {
             .execute_batch(&format!(
                 "BEGIN;
                  DROP TABLE IF EXISTS path; DROP TABLE IF EXISTS setting; DROP TABLE IF EXISTS sent;
-                 CREATE TABLE path (
-                     path TEXT PRIMARY KEY, digest BLOB NOT NULL,
-                     local_size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, mode INTEGER, racy INTEGER,
-                     etag TEXT, remote_size INTEGER
-                 ) WITHOUT ROWID;
+                 CREATE TABLE path ({PATH_COLUMNS}) WITHOUT ROWID;
                  CREATE TABLE sent (path TEXT PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
                  CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
                  PRAGMA user_version = {SCHEMA_VERSION};
@@ -254,24 +256,24 @@ impl Baseline {
             .map(Option::flatten)
     }
 
-    /// Up to `limit` rows after `after` and before `end`, in byte order.
+    /// Up to `limit` rows after `after` and before `end`, in [`Baseline::order`].
     pub fn rows_between(
         &self,
         after: &str,
         end: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Row>, BaselineError> {
+        // Two statements: an end that may be NULL would not keep SQLite from reading on to the end of the table.
+        let before = end.map_or("?2 IS NULL", |_| "path < ?2");
         let mut statement = self
             .connection
             .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM path WHERE path > ?1 AND (?2 IS NULL OR path < ?2) ORDER BY path LIMIT ?3"
+                "SELECT {COLUMNS} FROM path WHERE path > ?1 AND {before} ORDER BY path LIMIT ?3"
             ))
             .map_err(failed("read"))?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = statement
-            .query_map(
-                params![after, end, i64::try_from(limit).unwrap_or(i64::MAX)],
-                read_row,
-            )
+            .query_map(params![after, end, limit], read_row)
             .map_err(failed("read"))?;
         rows.filter_map(Result::transpose)
             .collect::<Result<_, _>>()
@@ -359,6 +361,10 @@ pub enum RowChange {
     Forget(RelPath),
 }
 
+/// The table of rows; the collation of its key is the order that rows come in.
+const PATH_COLUMNS: &str = "path TEXT PRIMARY KEY, digest BLOB NOT NULL,
+    local_size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, mode INTEGER, racy INTEGER,
+    etag TEXT, remote_size INTEGER";
 const COLUMNS: &str =
     "path, digest, local_size, mtime, ctime, inode, mode, racy, etag, remote_size";
 

@@ -12,8 +12,8 @@ mod publish;
 mod upload;
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures_util::{Stream, StreamExt as _};
@@ -46,6 +46,8 @@ pub(crate) struct Context {
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) concurrency: usize,
     pub(crate) direction: Direction,
+    /// Inodes of the files that could not be sent so far.
+    pub(crate) unsent: Mutex<HashSet<u64>>,
 }
 
 /// What executing one plan did.
@@ -157,9 +159,10 @@ pub(crate) async fn execute(
         let batch: Vec<_> = incoming.drain(..incoming.len().min(BATCH_FILES)).collect();
         uploads.extend(incoming::run(context, batch, executed).await?);
     }
-    let sent_inodes: HashMap<_, _> = uploads.iter().filter_map(inode_of).collect();
+    let sent: Vec<_> = uploads.iter().filter_map(inode_of).collect();
     upload::run(context, uploads, executed).await?;
-    let deletes = without_halves_of_renames(deletes, &sent_inodes, executed);
+    context.note_sent(sent, executed);
+    let deletes = without_halves_of_renames(context, deletes);
     delete::run(context, deletes, executed).await
 }
 
@@ -171,16 +174,15 @@ fn inode_of(task: &Task) -> Option<(u64, RelPath)> {
 
 /// A renamed file is a new path and a deleted one: while the new one could not be sent, the old object stays. The next pass
 /// over everything sees both again; to try the delete alone would forget why it waits.
-fn without_halves_of_renames(
-    mut deletes: Vec<Task>,
-    sent_inodes: &HashMap<u64, RelPath>,
-    executed: &Executed,
-) -> Vec<Task> {
+fn without_halves_of_renames(context: &Context, mut deletes: Vec<Task>) -> Vec<Task> {
+    let unsent = context
+        .unsent
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     deletes.retain(|task| {
         let before = task.observed.baseline.as_ref().and_then(|row| row.local);
-        let new_path = before.and_then(|local| sent_inodes.get(&local.fingerprint.inode));
-        task.decision != Decision::DeleteRemote
-            || new_path.is_none_or(|path| executed.was_uploaded(path))
+        let waits = before.is_some_and(|local| unsent.contains(&local.fingerprint.inode));
+        task.decision != Decision::DeleteRemote || !waits
     });
     deletes
 }
@@ -242,6 +244,25 @@ impl Context {
         }
     }
 
+    /// Remembers which of these files could not be sent, and forgets those that now were.
+    fn note_sent(&self, files: Vec<(u64, RelPath)>, executed: &Executed) {
+        let problems = executed
+            .report
+            .problems
+            .iter()
+            .map(|problem| &*problem.path);
+        let others = executed.stale.iter().chain(&executed.unfinished);
+        let failed: HashSet<&str> = problems.chain(others.map(RelPath::as_str)).collect();
+        let mut unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        for (inode, path) in files {
+            if failed.contains(path.as_str()) {
+                unsent.insert(inode);
+            } else {
+                unsent.remove(&inode);
+            }
+        }
+    }
+
     pub(crate) fn problem(
         &self,
         path: &RelPath,
@@ -293,16 +314,6 @@ impl Context {
 }
 
 impl Executed {
-    fn was_uploaded(&self, path: &RelPath) -> bool {
-        let failed = self.stale.contains(path) || self.unfinished.contains(path);
-        !failed
-            && !self
-                .report
-                .problems
-                .iter()
-                .any(|problem| problem.path == path.as_str())
-    }
-
     /// Takes an outcome into the report; gives the change of the baseline that goes with it.
     pub(crate) fn take(&mut self, outcome: Outcome) -> Option<RowChange> {
         match outcome {

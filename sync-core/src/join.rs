@@ -1,4 +1,4 @@
-//! The ordered three-way join: local scan, baseline and listing, each in byte order of paths, become one row per path.
+//! The ordered three-way join: local scan, baseline and listing, all in the same order of paths, become one row per path.
 //!
 //! Pure. Holds one entry of each source; the sources decide how much they hold.
 
@@ -7,6 +7,7 @@ use std::iter::Peekable;
 use crate::{
     baseline::Row,
     local::LocalEntry,
+    order::KeyOrder,
     path::{ObjectKey, RelPath},
     store::ListedObject,
 };
@@ -47,14 +48,15 @@ pub struct Observed {
     pub remote: Option<RemoteEntry>,
 }
 
-/// Joins three sources in path order.
-pub fn join<B, L, R>(baseline: B, local: L, remote: R) -> Join<B, L, R>
+/// Joins three sources, each of which has its paths in `order`, each path once.
+pub fn join<B, L, R>(order: KeyOrder, baseline: B, local: L, remote: R) -> Join<B, L, R>
 where
     B: Iterator<Item = Row>,
     L: Iterator<Item = LocalEntry>,
     R: Iterator<Item = RemoteEntry>,
 {
     Join {
+        order,
         baseline: baseline.peekable(),
         local: local.peekable(),
         remote: remote.peekable(),
@@ -63,6 +65,7 @@ where
 
 /// Iterator of [`join`].
 pub struct Join<B: Iterator, L: Iterator, R: Iterator> {
+    order: KeyOrder,
     baseline: Peekable<B>,
     local: Peekable<L>,
     remote: Peekable<R>,
@@ -82,7 +85,11 @@ where
             self.local.peek().map(|entry| &entry.path),
             self.remote.peek().map(|entry| &entry.path),
         ];
-        let path = heads.into_iter().flatten().min()?.clone();
+        let first = heads
+            .into_iter()
+            .flatten()
+            .min_by(|left, right| self.order.compare(left.as_str(), right.as_str()));
+        let path = first?.clone();
         Some(Observed {
             baseline: self.baseline.next_if(|row| row.path == path),
             local: self.local.next_if(|entry| entry.path == path),
@@ -94,6 +101,10 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{
         baseline::RemoteVersion,
@@ -141,9 +152,44 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn every_path_comes_once_with_all_that_is_known_in_either_order(
+            [baseline, here, there] in [paths(), paths(), paths()],
+            order in prop_oneof![Just(KeyOrder::Bytes), Just(KeyOrder::Tree)],
+        ) {
+            let sorted = |set: &BTreeSet<String>| {
+                let mut paths: Vec<_> = set.iter().cloned().collect();
+                paths.sort_by(|left, right| order.compare(left, right));
+                paths
+            };
+            let joined: Vec<_> = join(
+                order,
+                sorted(&baseline).into_iter().map(|path| row(&path)),
+                sorted(&here).into_iter().map(|path| local(&path)),
+                sorted(&there).into_iter().map(|path| remote(&path)),
+            )
+            .collect();
+            let all: BTreeSet<_> = baseline.iter().chain(&here).chain(&there).cloned().collect();
+            let came: Vec<_> = joined.iter().map(|observed| observed.path.to_string()).collect();
+            prop_assert_eq!(came, sorted(&all));
+            for observed in joined {
+                let path = observed.path.as_str();
+                prop_assert_eq!(observed.baseline.is_some(), baseline.contains(path));
+                prop_assert_eq!(observed.local.is_some(), here.contains(path));
+                prop_assert_eq!(observed.remote.is_some(), there.contains(path));
+            }
+        }
+    }
+
+    fn paths() -> impl Strategy<Value = BTreeSet<String>> {
+        proptest::collection::btree_set("[ab]([ab.\\-]{0,2}(/[ab.\\-]?[ab]){0,3})", 0..12)
+    }
+
     #[test]
     fn every_path_of_any_source_comes_once_in_order_with_all_that_is_known() {
         let joined: Vec<_> = join(
+            KeyOrder::Bytes,
             ["a", "b", "e"].map(row).into_iter(),
             ["b", "c", "e"].map(local).into_iter(),
             ["d", "e"].map(remote).into_iter(),

@@ -17,6 +17,7 @@ use crate::{
     failpoint::{self, Point},
     layout::{Mount, Rules},
     local::LocalEntry,
+    order::KeyOrder,
     path::{Prefix, RelPath},
     plan::Extent,
     report::Side,
@@ -170,12 +171,18 @@ impl OpenMount {
         }))
     }
 
-    /// The baseline's rows in order: all, or those at and below `scope`.
+    /// The baseline's rows in its order: all, or those at and below `scope`.
     pub(crate) fn rows(&self, scope: Option<&RelPath>) -> Rows<'_> {
         let (after, end) = match scope {
             None => (String::new(), None),
-            // `0` follows `/`: everything that begins with the scope and a slash lies between.
-            Some(scope) => (format!("{scope}/"), Some(format!("{scope}0"))),
+            Some(scope) => {
+                // What follows a slash: everything that begins with the scope and a slash lies between.
+                let end = match self.baseline().order() {
+                    KeyOrder::Bytes => '0',
+                    KeyOrder::Tree => '\u{1}',
+                };
+                (format!("{scope}/"), Some(format!("{scope}{end}")))
+            }
         };
         Rows {
             mount: self,

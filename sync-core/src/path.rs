@@ -36,7 +36,7 @@ impl PathError {
 /// - never empty, never absolute, no trailing `/`
 /// - components are separated by single `/`; none is empty, `.` or `..`, or longer than 255 bytes
 /// - valid UTF-8 without NUL, 1024 bytes at most
-/// - ordered by bytes, which is the order of a bucket listing
+/// - ordered by bytes, which is the order of most bucket listings; see [`crate::order`]
 ///
 /// ```
 /// use sync_core::path::RelPath;

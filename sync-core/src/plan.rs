@@ -1,16 +1,25 @@
 //! Planning: observe a mount, reconcile every path, apply the brakes. The plan is a list of tasks; nothing is changed.
 //!
-//! A dry run is this module's result, shown instead of executed. A fault that makes a side's view incomplete cancels
-//! every delete that the view could have caused.
+//! A plan is made in parts, so that it never holds the tree: a part is handed over as soon as it is full, and what rests
+//! on the absence of a path comes after all others, when both sides were seen to the end ([`Deferred`]). A dry run is
+//! this module's result, shown instead of executed. A fault that makes a side's view incomplete cancels every delete that
+//! the view could have caused.
 
 mod change;
+mod conclude;
+mod deferred;
 mod planner;
 mod remote;
+mod tally;
+
+use std::io;
 
 use self::planner::{Planner, RemoteView};
 pub(crate) use self::{
     change::{changes, hash_file, local_problem},
-    remote::{ListingFault, RemoteSource},
+    conclude::Conclusion,
+    deferred::Deferred,
+    remote::{ListingFault, Reading, RemoteSource},
 };
 use crate::{
     baseline::{BaselineError, RowChange},
@@ -83,7 +92,7 @@ impl Handling {
     }
 }
 
-/// What to do about one mount.
+/// A part of what to do about one mount.
 #[derive(Debug, Default)]
 pub(crate) struct MountPlan {
     pub(crate) tasks: Vec<Task>,
@@ -111,6 +120,24 @@ pub(crate) enum PlanError {
     Listing(#[from] ListingFault),
     #[error(transparent)]
     Baseline(#[from] BaselineError),
+    /// What doesn't fit in memory can't be put aside.
+    #[error("can't use the staging directory")]
+    Spill(#[from] io::Error),
+    /// Nobody wants the plan any more.
+    #[error("the plan was given up")]
+    GivenUp,
+}
+
+/// Takes the parts of a plan as they are made.
+pub(crate) type TakePart<'a> = &'a mut dyn FnMut(MountPlan) -> Wanted;
+
+/// Whether a plan goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// It does.
+    More,
+    /// It doesn't.
+    NoMore,
 }
 
 /// What a plan is made for.
@@ -140,32 +167,33 @@ impl Extent {
     }
 }
 
-/// Plans one mount, with a source of the remote side for each part of the extent. Blocks on the file system and on the
-/// listings.
+/// Plans one mount, with a source of the remote side for each part of the extent. Full parts of the plan go to `take`
+/// while the rest is still being observed; the end of the plan is the result. Blocks on the file system, on the listings
+/// and on `take`.
 pub(crate) fn plan(
     mount: &OpenMount,
     scope: &PlanScope,
+    reading: Reading,
     remote: Vec<RemoteSource>,
-) -> Result<MountPlan, PlanError> {
+    take: TakePart<'_>,
+) -> Result<Conclusion, PlanError> {
     if mount.root.state() == RootState::Gone {
-        return Ok(gone_root(mount));
+        return Conclusion::of_nothing(mount, gone_root(mount));
     }
     let assumed = remote
         .iter()
         .any(|source| matches!(source, RemoteSource::Assumed));
-    let mut planner = Planner::new(
-        mount,
-        scope,
-        if assumed {
-            RemoteView::Assumed
-        } else {
-            RemoteView::Listed
-        },
-    );
+    let view = if assumed {
+        RemoteView::Assumed
+    } else {
+        mount.baseline().arrange(reading.order())?;
+        RemoteView::Listed
+    };
+    let mut planner = Planner::new(mount, scope, view);
     for (part, source) in scope.extent.parts().into_iter().zip(remote) {
-        planner.observe(part, source)?;
+        planner.observe(part, source, reading, take)?;
     }
-    planner.consider_deferred();
+    planner.consider_legacy();
     planner.finish()
 }
 
@@ -174,7 +202,7 @@ pub(crate) fn plan_again(
     mount: &OpenMount,
     direction: Direction,
     observed: Vec<Observed>,
-) -> MountPlan {
+) -> Result<MountPlan, BaselineError> {
     let scope = PlanScope {
         extent: Extent::Paths(Vec::new()),
         direction,
@@ -184,32 +212,18 @@ pub(crate) fn plan_again(
     for observed in observed {
         planner.consider(observed);
     }
-    let mut plan = planner.plan;
-    // One answer that a key is absent is no ground to delete, nor to forget: the next listing decides, with the brakes.
-    plan.tasks.retain(|task| {
-        !matches!(
-            task.decision,
-            Decision::DeleteLocal | Decision::DeleteRemote
-        )
-    });
-    plan.row_changes
-        .retain(|change| matches!(change, RowChange::Record(_)));
-    plan
+    planner.into_part_without_deletes()
 }
 
-fn gone_root(mount: &OpenMount) -> MountPlan {
+fn gone_root(mount: &OpenMount) -> Problem {
     let message = format!(
         "{} was removed, replaced or unmounted; nothing is synchronised until the worker is restarted",
         mount.root.path().display()
     );
-    let problem = Problem {
+    Problem {
         mount: mount.name.clone(),
         path: String::new(),
         kind: ProblemKind::Incomplete,
         message,
-    };
-    MountPlan {
-        problems: vec![problem],
-        ..MountPlan::default()
     }
 }

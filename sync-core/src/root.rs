@@ -16,6 +16,7 @@ use crate::{
     failpoint::{self, Point},
     local::{Fingerprint, LocalKind},
     path::RelPath,
+    spill::Spill,
 };
 
 /// The engine's own directory in a mount.
@@ -183,6 +184,11 @@ impl Root {
     /// The staging directory.
     pub(crate) fn staging(&self) -> &OwnedFd {
         &self.staging
+    }
+
+    /// Where more than fits in memory goes.
+    pub(crate) fn spill(&self) -> io::Result<Spill> {
+        self.staging.try_clone().map(Spill::new)
     }
 
     /// Opens the directory that `path` lies in.

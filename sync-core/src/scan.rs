@@ -1,23 +1,20 @@
-//! The local scan: the files of a mount in key order, one directory's names in memory at a time.
+//! The local scan: the files of a mount in a key order, with the names of the directories on the way in memory.
 //!
-//! Order: byte order of the paths, which a depth-first walk gives when a directory sorts as its name plus `/`.
+//! Order: that of the paths, which a depth-first walk gives when a directory sorts as its name plus `/`.
 //! Never opens a file, never follows a link, never enters a directory that the rules prune or another file system.
 
-use std::{
-    cmp::Ordering,
-    ffi::OsStr,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
-    path::Path,
-};
+mod walk;
 
-use walkdir::{DirEntry, WalkDir};
+use std::{ffi::OsStr, os::unix::fs::MetadataExt as _, path::Path};
 
+use self::walk::{DirEntry, Walk, WalkError};
 use crate::{
     layout::{Rules, SyncMode},
     local::{Fingerprint, LocalEntry, LocalKind},
+    order::KeyOrder,
     path::RelPath,
     report::ProblemKind,
-    root,
+    root::Root,
 };
 
 /// One step of a scan.
@@ -36,12 +33,14 @@ pub enum ScanItem {
     },
 }
 
-/// Scans `directory`, or only what is at or below `scope` in it.
+/// Scans a mount, or only what is at or below `scope` in it; paths come in `order`.
 pub fn scan<'a>(
-    directory: &'a Path,
+    root: &'a Root,
     scope: Option<&RelPath>,
     rules: &'a Rules,
+    order: KeyOrder,
 ) -> impl Iterator<Item = ScanItem> + 'a {
+    let directory = root.path();
     let start = scope.map_or_else(
         || directory.to_owned(),
         |scope| directory.join(scope.as_str()),
@@ -49,31 +48,18 @@ pub fn scan<'a>(
     let device = std::fs::metadata(directory)
         .map(|metadata| metadata.dev())
         .ok();
-    WalkDir::new(start)
-        .follow_links(false)
-        .follow_root_links(scope.is_none())
-        .same_file_system(true)
-        .sort_by(in_key_order)
-        .into_iter()
-        .filter_entry(move |entry| enters(directory, entry, rules))
-        .filter_map(move |item| match item {
-            Ok(entry) => look(directory, &entry, rules, device),
-            Err(error) => fault(directory, &error),
-        })
-}
-
-fn in_key_order(left: &DirEntry, right: &DirEntry) -> Ordering {
-    key_bytes(left).cmp(key_bytes(right))
-}
-
-fn key_bytes(entry: &DirEntry) -> impl Iterator<Item = u8> {
-    let slash = entry.file_type().is_dir().then_some(b'/');
-    entry.file_name().as_bytes().iter().copied().chain(slash)
+    Walk::new(root, start, device, order, move |entry| {
+        enters(directory, entry, rules)
+    })
+    .filter_map(move |item| match item {
+        Ok(entry) => look(directory, &entry, rules, device),
+        Err(error) => fault(directory, &error),
+    })
 }
 
 /// Whether a directory is entered; files are always looked at.
 fn enters(directory: &Path, entry: &DirEntry, rules: &Rules) -> bool {
-    if !entry.file_type().is_dir() || entry.path() == directory {
+    if entry.kind() != LocalKind::Directory || entry.path() == directory {
         return true;
     }
     match rel_path(directory, entry.path()) {
@@ -89,7 +75,7 @@ fn look(
     rules: &Rules,
     device: Option<u64>,
 ) -> Option<ScanItem> {
-    let kind = root::kind_of(entry.file_type());
+    let kind = entry.kind();
     if kind == LocalKind::Directory {
         return other_file_system(directory, entry, device);
     }
@@ -143,27 +129,16 @@ fn other_file_system(directory: &Path, entry: &DirEntry, device: Option<u64>) ->
     })
 }
 
-fn fault(directory: &Path, error: &walkdir::Error) -> Option<ScanItem> {
+fn fault(directory: &Path, WalkError { path, error }: &WalkError) -> Option<ScanItem> {
     // Files come and go during a scan: what vanished is absent, not a fault. A missing mount is.
-    let vanished = error
-        .io_error()
-        .is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound);
-    if vanished && error.path() != Some(directory) {
+    if error.kind() == std::io::ErrorKind::NotFound && path != directory {
         return None;
     }
-    let path = error.path().map_or_else(String::new, |path| {
-        path.strip_prefix(directory)
-            .unwrap_or(path)
-            .to_string_lossy()
-            .into_owned()
-    });
-    let message = error
-        .io_error()
-        .map_or_else(|| error.to_string(), ToString::to_string);
+    let path = path.strip_prefix(directory).unwrap_or(path);
     Some(ScanItem::Problem {
-        path,
+        path: path.to_string_lossy().into_owned(),
         kind: ProblemKind::Incomplete,
-        message: format!("can't be scanned: {message}"),
+        message: format!("can't be scanned: {error}"),
     })
 }
 
@@ -186,7 +161,8 @@ mod tests {
 
     fn paths(directory: &Path, scope: Option<&str>) -> Vec<String> {
         let scope = scope.map(|scope| RelPath::new(scope).unwrap());
-        scan(directory, scope.as_ref(), &rules())
+        let root = Root::open(directory).unwrap();
+        scan(&root, scope.as_ref(), &rules(), KeyOrder::Bytes)
             .map(|item| match item {
                 ScanItem::Entry(entry) => entry.path.to_string(),
                 ScanItem::Problem { path, kind, .. } => format!("{kind:?} {path}"),

@@ -4,16 +4,15 @@
 //! most. Never decides anything itself. One session at a time has a mount open; passes of a session run one by one.
 
 mod dry_run;
+mod listing;
 mod pass;
+mod planning;
 mod status;
 
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
     time::Instant,
 };
 
@@ -27,6 +26,7 @@ use crate::{
     layout::{Mount, ResolvedLayout},
     merge::MergeRules,
     mount::{MountError, OpenMount},
+    order::ListingOrder,
     path::{PathError, RelPath},
     progress::Progress,
     report::{Report, RequestCounts},
@@ -50,8 +50,8 @@ pub struct Session {
     mounts: Vec<Arc<OpenMount>>,
     merges: Arc<BTreeMap<RelPath, MergeRules>>,
     concurrency: usize,
-    /// The store was seen to list out of byte order: listings are sorted before they are joined.
-    sort_listings: AtomicBool,
+    /// The order that the store was last seen to list in.
+    listing_order: RwLock<Option<ListingOrder>>,
     probed: RwLock<Option<Capabilities>>,
     passes: tokio::sync::Mutex<()>,
 }
@@ -175,11 +175,12 @@ impl Session {
             mounts,
             merges: Arc::new(merges),
             concurrency,
-            sort_listings: AtomicBool::new(false),
+            listing_order: RwLock::new(None),
             probed: RwLock::new(None),
             passes: tokio::sync::Mutex::new(()),
         };
         session.recall_capabilities()?;
+        session.recall_listing_order()?;
         Ok(session)
     }
 
@@ -193,12 +194,6 @@ impl Session {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
-    }
-
-    /// Whether listings have to be sorted because the store doesn't list in byte order.
-    #[must_use]
-    pub fn sorts_listings(&self) -> bool {
-        self.sort_listings.load(Ordering::Relaxed)
     }
 
     /// What the store was found to do; `None` until it was asked.

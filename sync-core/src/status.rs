@@ -4,7 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{HeldEntry, Problem, RequestCounts};
+use crate::{
+    order::ListingOrder,
+    report::{HeldEntry, Problem, RequestCounts},
+};
 
 /// The state of an engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +39,8 @@ pub struct Status {
     pub watch: String,
     /// What the store does, in words.
     pub capabilities: Vec<String>,
+    /// The order that the store lists in; `None` before its first listing.
+    pub listing_order: Option<ListingOrder>,
     /// Why the store can't be used at the moment.
     pub outage: Option<String>,
     /// What was done since the engine started.

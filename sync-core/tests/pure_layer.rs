@@ -4,12 +4,13 @@
 mod tests {
     use std::{fs, path::Path};
 
-    const PURE: [&str; 8] = [
+    const PURE: [&str; 9] = [
         "layout",
         "merge",
         "reconcile",
         "guard",
         "join",
+        "order",
         "conflict",
         "debounce",
         "backoff",

@@ -1,25 +1,36 @@
-//! The planner: takes what is observed of each path, decides, and holds what the brakes hold.
+//! The planner: takes what is observed of each path and decides. What it holds grows with what is new here, 24 bytes for
+//! each such file, and with nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
 
 use super::{
-    Extent, Handling, MountPlan, PlanError, PlanScope, RemoteSource, Task,
+    Extent, Handling, MountPlan, PlanError, PlanScope, RemoteSource, TakePart, Task, Wanted,
     change::{
-        Touched, Unsupported, changes, explain, gone_row, is_racy, local_problem, settled_row,
-        unsupported, was_only_touched,
+        Touched, Unsupported, changes, explain, is_racy, local_problem, settled_row, unsupported,
+        was_only_touched,
     },
+    deferred::{FileIdentity, Late, Waiting},
+    remote::Reading,
+    tally::Tally,
 };
 use crate::{
-    baseline::RowChange,
-    guard::{self, DeleteCounts},
+    baseline::{BaselineError, RowChange},
     join::{Observed, RemoteEntry, join},
-    local::Fingerprint,
     mount::OpenMount,
+    order::OrderWatch,
     path::RelPath,
     reconcile::{Change, Decision, reconcile},
-    report::{HeldEntry, Problem, ProblemKind, Side},
+    report::{Problem, ProblemKind, Side},
     scan::{ScanItem, scan},
 };
+
+/// Tasks, or changes of rows, that make a full part. Large enough for the transfers of a part to run side by side to the
+/// end, small enough for three parts in memory: one being made, one waiting, one being carried out.
+const PART_TASKS: usize = 8192;
 
 /// Where the planner's knowledge of the bucket comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +42,28 @@ pub(super) enum RemoteView {
 }
 
 pub(super) struct Planner<'a> {
-    mount: &'a OpenMount,
-    scope: &'a PlanScope,
+    pub(super) mount: &'a OpenMount,
+    pub(super) scope: &'a PlanScope,
     remote_view: RemoteView,
-    pub(super) plan: MountPlan,
-    /// Files that are new here, by inode: a baseline row of such a file was renamed, not deleted.
-    created: HashMap<u64, Fingerprint>,
-    local_files: u64,
-    remote_objects: u64,
-    scan_is_complete: bool,
+    /// The part that is being made.
+    pub(super) part: MountPlan,
+    /// What waits for the end and isn't put aside yet.
+    late: Vec<Late>,
+    /// The same, put aside.
+    pub(super) waiting: Option<Waiting>,
+    /// Files that are new here: a baseline row of such a file was renamed, not deleted.
+    pub(super) created: Vec<FileIdentity>,
+    pub(super) local_files: u64,
+    pub(super) remote_objects: u64,
+    /// Rows of paths that both sides held before anything of this plan was carried out; counted as they come by, or
+    /// when the first part is handed over.
+    pub(super) known: Option<u64>,
+    pub(super) watch: OrderWatch,
+    /// Sides that were not seen to the end.
+    pub(super) unseen: Vec<Side>,
+    pub(super) tally: Rc<RefCell<Tally>>,
     /// Paths whose object may be stored under an older key, until the whole listing was seen.
-    deferred: BTreeMap<RelPath, (RelPath, Option<Observed>)>,
+    legacy: BTreeMap<RelPath, (RelPath, Option<Observed>)>,
     legacy_objects: BTreeMap<RelPath, RemoteEntry>,
 }
 
@@ -55,12 +77,20 @@ impl<'a> Planner<'a> {
             mount,
             scope,
             remote_view,
-            plan: MountPlan::default(),
-            created: HashMap::new(),
+            part: MountPlan::default(),
+            late: Vec::new(),
+            waiting: None,
+            created: Vec::new(),
             local_files: 0,
             remote_objects: 0,
-            scan_is_complete: true,
-            deferred: if remote_view == RemoteView::Assumed {
+            known: match scope.extent {
+                Extent::Whole => Some(0),
+                Extent::Paths(_) => None,
+            },
+            watch: OrderWatch::default(),
+            unseen: Vec::new(),
+            tally: Rc::default(),
+            legacy: if remote_view == RemoteView::Assumed {
                 BTreeMap::new()
             } else {
                 legacy.collect()
@@ -73,19 +103,25 @@ impl<'a> Planner<'a> {
         &mut self,
         part: Option<&RelPath>,
         remote: RemoteSource,
+        reading: Reading,
+        take: TakePart<'_>,
     ) -> Result<(), PlanError> {
         let mount = self.mount;
-        let mut scan_problems = Vec::new();
+        let scan_tally = self.tally.clone();
+        let scan_was_cut_short = Cell::new(false);
         let mut rows = mount.rows(part);
-        let mut listing = remote.entries(mount, part);
-        let local = scan(mount.root.path(), part, &mount.rules).filter_map(|item| match item {
+        let order = mount.baseline().order();
+        let watch = std::mem::take(&mut self.watch);
+        let mut listing = remote.entries(mount, part, reading, watch, self.tally.clone());
+        let local = scan(&mount.root, part, &mount.rules, order).filter_map(|item| match item {
             ScanItem::Entry(entry) => Some(entry),
             ScanItem::Problem {
                 path,
                 kind,
                 message,
             } => {
-                scan_problems.push(Problem {
+                scan_was_cut_short.set(scan_was_cut_short.get() || kind == ProblemKind::Incomplete);
+                scan_tally.borrow_mut().add(Problem {
                     mount: mount.name.clone(),
                     path,
                     kind,
@@ -94,18 +130,79 @@ impl<'a> Planner<'a> {
                 None
             }
         });
-        for observed in join(rows.by_ref(), local, listing.by_ref()) {
+        for observed in join(order, rows.by_ref(), local, listing.by_ref()) {
             self.take(observed);
+            self.put_aside()?;
+            if self.part.tasks.len().max(self.part.row_changes.len()) >= PART_TASKS {
+                self.hand_over(take)?;
+            }
         }
         if let Some(error) = rows.take_error() {
             return Err(error.into());
         }
-        self.plan.problems.extend(listing.finish()?);
-        self.scan_is_complete &= scan_problems
-            .iter()
-            .all(|problem| problem.kind != ProblemKind::Incomplete);
-        self.plan.problems.extend(scan_problems);
+        let listed = listing.finish()?;
+        self.watch = listed.watch;
+        if listed.foreign_keys > 0 {
+            self.foreign_keys(listed.foreign_keys);
+        }
+        if scan_was_cut_short.get() {
+            self.unseen.push(Side::Local);
+        }
         Ok(())
+    }
+
+    /// A store that lists what nobody asked for may leave out what was asked for.
+    fn foreign_keys(&mut self, count: u64) {
+        self.unseen.push(Side::Remote);
+        let message = format!(
+            "the store listed {count} keys outside of {}; nothing is deleted on the word of this listing",
+            self.mount.prefix
+        );
+        self.tally.borrow_mut().add(Problem {
+            mount: self.mount.name.clone(),
+            path: String::new(),
+            kind: ProblemKind::Incomplete,
+            message,
+        });
+    }
+
+    /// What waits for the end goes where it takes no memory.
+    pub(super) fn put_aside(&mut self) -> Result<(), PlanError> {
+        for late in std::mem::take(&mut self.late) {
+            if self.waiting.is_none() {
+                self.waiting = Some(Waiting::new(self.mount.root.spill()?));
+            }
+            if let Some(waiting) = &mut self.waiting {
+                waiting.push(&late)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives away what is planned so far.
+    pub(super) fn hand_over(&mut self, take: TakePart<'_>) -> Result<(), PlanError> {
+        if self.known.is_none() {
+            self.known = Some(self.mount.baseline().known()?);
+        }
+        let mut part = std::mem::take(&mut self.part);
+        part.problems.extend(self.tally.borrow_mut().take());
+        match take(part) {
+            Wanted::More => Ok(()),
+            Wanted::NoMore => Err(PlanError::GivenUp),
+        }
+    }
+
+    /// What is planned about paths that were looked at one by one. One answer that a key is absent is no ground to
+    /// delete, nor to forget: the next listing decides, with the brakes.
+    pub(super) fn into_part_without_deletes(mut self) -> Result<MountPlan, BaselineError> {
+        for late in &self.late {
+            let change = late.row_change(self.mount)?;
+            self.part
+                .row_changes
+                .extend(change.filter(|change| matches!(change, RowChange::Record(_))));
+        }
+        self.part.problems.extend(self.tally.borrow_mut().take());
+        Ok(self.part)
     }
 
     /// Counts a path and decides about it, now or when the whole listing was seen.
@@ -120,10 +217,15 @@ impl<'a> Planner<'a> {
                 })
             });
         }
+        if let (Some(known), Some(row)) = (&mut self.known, &observed.baseline)
+            && self.scope.extent == Extent::Whole
+        {
+            *known += u64::from(row.local.is_some() && row.remote.is_some());
+        }
         self.local_files += u64::from(observed.local.is_some());
         self.remote_objects += u64::from(observed.remote.is_some());
         if self
-            .deferred
+            .legacy
             .values()
             .any(|(legacy, _)| *legacy == observed.path)
             && let Some(remote) = observed.remote.take()
@@ -131,19 +233,19 @@ impl<'a> Planner<'a> {
             self.legacy_objects.insert(observed.path.clone(), remote);
         }
         if observed.remote.is_none()
-            && let Some((_, deferred)) = self.deferred.get_mut(&observed.path)
+            && let Some((_, deferred)) = self.legacy.get_mut(&observed.path)
         {
             *deferred = Some(observed);
             return;
         }
         if observed.remote.is_some() {
-            self.deferred.remove(&observed.path);
+            self.legacy.remove(&observed.path);
         }
         self.consider(observed);
     }
 
-    pub(super) fn consider_deferred(&mut self) {
-        for (path, (legacy, deferred)) in std::mem::take(&mut self.deferred) {
+    pub(super) fn consider_legacy(&mut self) {
+        for (path, (legacy, deferred)) in std::mem::take(&mut self.legacy) {
             // A part of the mount doesn't show whether the older key is there.
             if self.scope.extent != Extent::Whole {
                 continue;
@@ -176,28 +278,27 @@ impl<'a> Planner<'a> {
         match unsupported(self.mount, &observed, handling.policy) {
             Unsupported::No => {}
             Unsupported::Ignored => return,
-            Unsupported::Problem(problem) => return self.plan.problems.push(problem),
+            Unsupported::Problem(problem) => return self.tally.borrow_mut().add(problem),
         }
         let (mut local, remote) = changes(&observed);
         if local == Change::Created
             && let Some(entry) = &observed.local
         {
-            self.created
-                .insert(entry.fingerprint.inode, entry.fingerprint);
+            self.created.push(FileIdentity::of(&entry.fingerprint));
         }
         if local == Change::Modified && (is_racy(&observed) || remote != Change::Unchanged) {
             match was_only_touched(self.mount, &observed) {
                 Ok(Touched::Yes) => {
                     local = Change::Unchanged;
                     observed.baseline = settled_row(&observed);
-                    self.plan
+                    self.part
                         .row_changes
                         .extend(observed.baseline.clone().map(RowChange::Record));
                 }
                 Ok(Touched::No) => {}
                 Err(error) => {
                     let problem = local_problem(self.mount, &observed.path, &error);
-                    return self.plan.problems.push(problem);
+                    return self.tally.borrow_mut().add(problem);
                 }
             }
         }
@@ -205,17 +306,18 @@ impl<'a> Planner<'a> {
         match decision {
             Decision::Nothing => {}
             Decision::Forget if observed.baseline.is_none() => {}
-            Decision::Forget => self.plan.row_changes.push(RowChange::Forget(observed.path)),
-            Decision::RecordGone => self.plan.row_changes.extend(gone_row(observed)),
+            Decision::Forget => self.late.push(Late::forget(observed.path)),
+            Decision::RecordGone => self.late.extend(Late::gone(observed)),
             decision if !self.scope.direction.allows(decision) => {}
-            Decision::Upload
-            | Decision::Download
-            | Decision::DeleteLocal
-            | Decision::DeleteRemote
-            | Decision::Conflict(_)
-            | Decision::Merge => {
+            Decision::DeleteLocal | Decision::DeleteRemote => {
+                let side = decision.target().unwrap_or(Side::Local);
                 let reason = explain(local, remote);
-                self.plan.tasks.push(Task {
+                self.late
+                    .push(Late::delete(self.mount, observed, side, reason));
+            }
+            Decision::Upload | Decision::Download | Decision::Conflict(_) | Decision::Merge => {
+                let reason = explain(local, remote);
+                self.part.tasks.push(Task {
                     observed,
                     decision,
                     handling,
@@ -223,102 +325,5 @@ impl<'a> Planner<'a> {
                 });
             }
         }
-    }
-
-    /// Applies the rules that protect against mass deletion.
-    pub(super) fn finish(mut self) -> Result<MountPlan, PlanError> {
-        if !self.scan_is_complete {
-            // Files that were not seen look deleted: nothing is concluded from that.
-            self.plan
-                .tasks
-                .retain(|task| task.decision != Decision::DeleteRemote);
-            self.plan.row_changes.retain(|change| match change {
-                RowChange::Record(row) => row.local.is_some(),
-                RowChange::Forget(_) => false,
-            });
-        }
-        for (side, decision) in [
-            (Side::Local, Decision::DeleteLocal),
-            (Side::Remote, Decision::DeleteRemote),
-        ] {
-            self.brake(side, decision)?;
-        }
-        Ok(self.plan)
-    }
-
-    fn brake(&mut self, side: Side, decision: Decision) -> Result<(), PlanError> {
-        let deletes = self
-            .plan
-            .tasks
-            .iter()
-            .filter(|task| task.decision == decision);
-        let deletes = deletes.filter(|task| !self.was_renamed(task)).count() as u64;
-        if deletes == 0 {
-            self.mount.note_deletes(side, &self.scope.extent, 0);
-            return Ok(());
-        }
-        let known = self.mount.baseline().known()?;
-        let counts = match (&self.scope.extent, side) {
-            // Parts come one after the other: what the earlier ones deleted counts too.
-            (Extent::Paths(_), _) => {
-                let earlier = self.mount.deletes_since_whole_pass(side);
-                let known = known + earlier;
-                let deletes = deletes + earlier;
-                DeleteCounts {
-                    side,
-                    deletes,
-                    known,
-                    remaining: known.saturating_sub(deletes),
-                    approval: self.scope.approval,
-                }
-            }
-            (Extent::Whole, Side::Local) => DeleteCounts {
-                side,
-                deletes,
-                known,
-                remaining: self.remote_objects,
-                approval: self.scope.approval,
-            },
-            (Extent::Whole, Side::Remote) => DeleteCounts {
-                side,
-                deletes,
-                known,
-                remaining: self.local_files,
-                approval: self.scope.approval,
-            },
-        };
-        let Some(brake) = guard::brake(counts) else {
-            self.mount.note_deletes(side, &self.scope.extent, deletes);
-            return Ok(());
-        };
-        let reason = brake.to_string();
-        let (held, tasks) = std::mem::take(&mut self.plan.tasks)
-            .into_iter()
-            .partition(|task| task.decision == decision);
-        self.plan.tasks = tasks;
-        self.plan
-            .held
-            .extend(held.into_iter().map(|task: Task| HeldEntry {
-                mount: self.mount.name.clone(),
-                path: task.observed.path.to_string(),
-                side,
-                reason: reason.clone(),
-            }));
-        Ok(())
-    }
-
-    fn was_renamed(&self, task: &Task) -> bool {
-        let before = task
-            .observed
-            .baseline
-            .as_ref()
-            .and_then(|row| row.local)
-            .map(|local| local.fingerprint);
-        // Inode numbers are used again at once: only the same size and time make it the same file.
-        before.is_some_and(|before| {
-            self.created
-                .get(&before.inode)
-                .is_some_and(|created| created.is_same_but_renamed(&before))
-        })
     }
 }

@@ -1,15 +1,22 @@
 //! Where a plan's view of the bucket comes from.
 //!
-//! Owns turning listed objects into entries of a mount, in order and without what never travels. A listing that isn't
-//! in byte order ends the plan with [`ListingFault::OutOfOrder`]; planning changes nothing, so it is simply made again
-//! from the sorted listing.
+//! Owns turning listed objects into entries of a mount, in order, each key once, and without what never travels. Of a
+//! key that is listed twice the later mention counts. A listing that doesn't keep the order it is read in ends the plan
+//! with [`ListingFault::OutOfOrder`]; whoever planned plans again, in another reading.
+
+mod objects;
+
+use std::{cell::RefCell, io, rc::Rc};
 
 use tokio::sync::mpsc;
 
+use self::objects::Objects;
+use super::tally::Tally;
 use crate::{
     join::RemoteEntry,
     layout::SyncMode,
     mount::OpenMount,
+    order::{KeyOrder, OrderWatch},
     path::{ObjectKey, RelPath},
     report::{Problem, ProblemKind},
     store::{ListPage, ListedObject, StoreError},
@@ -20,101 +27,114 @@ use crate::{
 pub(crate) enum RemoteSource {
     /// A listing that arrives page by page.
     Listing(mpsc::Receiver<Result<ListPage, StoreError>>),
-    /// A complete listing, sorted.
-    Sorted(Vec<ListedObject>),
     /// Nobody asks the store: the bucket is taken to be as the baseline says, and preconditions find out if it isn't.
     Assumed,
+}
+
+/// How a listing is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// It is expected to come in this order, and joined as it comes.
+    InOrder(KeyOrder),
+    /// It may come in any order; it is read to its end and sorted first.
+    Sorted(KeyOrder),
+}
+
+impl Reading {
+    /// The order that the entries are given in.
+    pub(crate) fn order(self) -> KeyOrder {
+        match self {
+            Self::InOrder(order) | Self::Sorted(order) => order,
+        }
+    }
 }
 
 /// A listing that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListingFault {
-    #[error("the listing is not in byte order")]
-    OutOfOrder,
+    #[error("the listing is not in the order it was expected in")]
+    OutOfOrder {
+        /// The order that it kept so far, if any.
+        keeps: Option<KeyOrder>,
+    },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the listing was given up")]
     Cancelled,
+    #[error("can't sort the listing")]
+    Sort(#[source] io::Error),
+}
+
+/// What a complete listing told besides its entries.
+#[derive(Debug)]
+pub(super) struct Listed {
+    /// The orders that it kept.
+    pub(super) watch: OrderWatch,
+    /// Keys that nobody asked for: they lie outside of the mount's prefix.
+    pub(super) foreign_keys: u64,
 }
 
 impl RemoteSource {
-    pub(crate) fn entries<'a>(
+    /// The entries at and below `scope`. `watch` is that of the listings before this one; what is wrong with single
+    /// keys goes to `tally`.
+    pub(super) fn entries<'a>(
         self,
         mount: &'a OpenMount,
         scope: Option<&'a RelPath>,
+        reading: Reading,
+        watch: OrderWatch,
+        tally: Rc<RefCell<Tally>>,
     ) -> RemoteEntries<'a> {
-        let (pages, page, state) = match self {
-            Self::Listing(pages) => (Some(pages), Vec::new(), State::Open),
-            Self::Sorted(objects) => (None, objects, State::Complete),
-            Self::Assumed => (None, Vec::new(), State::Complete),
-        };
         RemoteEntries {
             mount,
             scope,
-            pages,
-            page: page.into_iter(),
-            state,
-            last: None,
-            problems: Vec::new(),
+            objects: Objects::new(mount, self, reading, watch),
+            next: None,
+            tally,
         }
     }
 }
 
 /// The entries of a [`RemoteSource`]. Ends early on a fault; [`RemoteEntries::finish`] tells.
 #[derive(Debug)]
-pub(crate) struct RemoteEntries<'a> {
+pub(super) struct RemoteEntries<'a> {
     mount: &'a OpenMount,
     scope: Option<&'a RelPath>,
-    pages: Option<mpsc::Receiver<Result<ListPage, StoreError>>>,
-    page: std::vec::IntoIter<ListedObject>,
-    state: State,
-    last: Option<String>,
-    problems: Vec<Problem>,
-}
-
-#[derive(Debug)]
-enum State {
-    Open,
-    Complete,
-    Failed(ListingFault),
+    objects: Objects<'a>,
+    /// Read ahead, to see whether the key is listed once more.
+    next: Option<ListedObject>,
+    tally: Rc<RefCell<Tally>>,
 }
 
 impl RemoteEntries<'_> {
-    /// The problems that single keys had; or the fault that makes the view incomplete.
-    pub(crate) fn finish(self) -> Result<Vec<Problem>, ListingFault> {
-        match self.state {
-            State::Complete => Ok(self.problems),
-            State::Open => Err(ListingFault::Cancelled),
-            State::Failed(fault) => Err(fault),
-        }
+    /// What the listing told; or the fault that makes the view incomplete.
+    pub(super) fn finish(self) -> Result<Listed, ListingFault> {
+        let (watch, foreign_keys) = self.objects.finish()?;
+        Ok(Listed {
+            watch,
+            foreign_keys,
+        })
     }
 
+    /// The next object, of those with the same key the last one.
     fn next_object(&mut self) -> Option<ListedObject> {
+        let mut object = match self.next.take() {
+            Some(object) => object,
+            None => self.objects.next()?,
+        };
         loop {
-            if let Some(object) = self.page.next() {
-                return Some(object);
-            }
-            if !matches!(self.state, State::Open) {
-                return None;
-            }
-            // The sender goes away without a last page when the pass is cancelled: the state stays open then.
-            match self.pages.as_mut()?.blocking_recv()? {
-                Ok(page) => {
-                    if page.next.is_none() {
-                        self.state = State::Complete;
-                    }
-                    self.page = page.objects.into_iter();
+            match self.objects.next() {
+                Some(again) if again.key == object.key => object = again,
+                other => {
+                    self.next = other;
+                    return Some(object);
                 }
-                Err(error) => self.state = State::Failed(error.into()),
             }
         }
     }
 
     fn entry(&mut self, object: ListedObject) -> Option<RemoteEntry> {
-        let rest = object
-            .key
-            .strip_prefix(self.mount.prefix.as_str())
-            .unwrap_or(&object.key);
+        let rest = object.key.strip_prefix(self.mount.prefix.as_str())?;
         if rest.is_empty() || rest.ends_with('/') {
             return None;
         }
@@ -126,7 +146,7 @@ impl RemoteEntries<'_> {
                     error.reason()
                 );
                 let path = rest.to_owned();
-                self.problems.push(Problem {
+                self.tally.borrow_mut().add(Problem {
                     mount: self.mount.name.clone(),
                     path,
                     kind: ProblemKind::UnsafePath,
@@ -159,15 +179,12 @@ impl Iterator for RemoteEntries<'_> {
     fn next(&mut self) -> Option<RemoteEntry> {
         loop {
             let object = self.next_object()?;
-            if self.last.as_ref().is_some_and(|last| *last >= object.key) {
-                self.state = State::Failed(ListingFault::OutOfOrder);
-                self.page = Vec::new().into_iter();
-                return None;
-            }
-            self.last = Some(object.key.clone());
             if let Some(entry) = self.entry(object) {
                 return Some(entry);
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

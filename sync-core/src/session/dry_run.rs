@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{PassRequest, Session, SessionError, pass::Planned};
+use super::{
+    PassRequest, Session, SessionError,
+    pass::scope,
+    planning::{Listings, Part},
+};
 use crate::{
     mount::OpenMount,
     plan::{MountPlan, Task},
@@ -19,9 +23,13 @@ impl Session {
         report: &mut Report,
     ) -> Result<(), SessionError> {
         for mount in self.selected(request) {
-            match self.plan_for(mount, request, progress).await? {
-                Planned::Plan(plan) => describe(mount, plan, report),
-                Planned::Refused(problem) => report.problems.push(problem),
+            let scope = scope(mount, request);
+            let mut planning = self.planning(mount, &scope, Listings::Fetched, progress);
+            while let Some(part) = planning.next().await? {
+                match part {
+                    Part::Plan(plan) => describe(mount, plan, report),
+                    Part::Refused(problem) => report.problems.push(problem),
+                }
             }
         }
         Ok(())

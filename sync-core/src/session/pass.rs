@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex},
 };
 
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
-
-use super::{Clock, PassRequest, Session, SessionError};
+use super::{
+    Clock, PassRequest, Session, SessionError,
+    planning::{Listings, Part},
+};
 use crate::{
     baseline::RemoteVersion,
     execute::{self, Context, Executed},
@@ -16,26 +16,14 @@ use crate::{
     join::{Observed, RemoteEntry},
     mount::OpenMount,
     path::{ObjectKey, RelPath},
-    plan::{self, Direction, Extent, ListingFault, MountPlan, PlanError, PlanScope, RemoteSource},
+    plan::{self, Direction, Extent, MountPlan, PlanScope},
     progress::Progress,
     report::{Problem, ProblemKind, Report},
-    store::{ListPage, ListedObject, ObjectStore, StoreError},
+    store::StoreError,
 };
 
 /// How often paths that change under our hands are looked at again in one pass.
 const ROUNDS: usize = 4;
-/// Pages of a listing in memory.
-const PAGES_AHEAD: usize = 2;
-
-/// Whether the store is asked what it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Listings {
-    /// It is.
-    Fetched,
-    /// It is taken to hold what the baseline says; conditional writes find out if not.
-    Assumed,
-}
-
 /// What may have changed locally.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dirty {
@@ -54,20 +42,49 @@ impl Session {
     ) -> Result<(), SessionError> {
         for mount in self.selected(request) {
             let scope = scope(mount, request);
-            let plan = match self
-                .plan_mount(mount, &scope, Listings::Fetched, progress)
-                .await?
-            {
-                Planned::Plan(plan) => plan,
-                Planned::Refused(problem) => {
-                    report.problems.push(problem);
-                    continue;
-                }
-            };
-            self.carry_out(mount, request.direction, plan, progress, report)
-                .await?;
+            self.run_mount(
+                mount,
+                &scope,
+                Listings::Fetched,
+                request.direction,
+                progress,
+                report,
+            )
+            .await?;
         }
         Ok(())
+    }
+
+    /// Plans a mount and carries each part of the plan out as soon as it is made. Gives the paths to try again later.
+    async fn run_mount(
+        &self,
+        mount: &Arc<OpenMount>,
+        scope: &PlanScope,
+        listings: Listings,
+        direction: Direction,
+        progress: &Arc<dyn Progress>,
+        report: &mut Report,
+    ) -> Result<Vec<RelPath>, SessionError> {
+        let context = Arc::new(Context {
+            store: self.store.clone(),
+            mount: mount.clone(),
+            merges: self.merges.clone(),
+            progress: progress.clone(),
+            concurrency: self.concurrency,
+            direction,
+            unsent: Mutex::default(),
+        });
+        let mut unfinished = Vec::new();
+        let mut planning = self.planning(mount, scope, listings, progress);
+        while let Some(part) = planning.next().await? {
+            match part {
+                Part::Plan(plan) => {
+                    unfinished.extend(self.carry_out(&context, plan, report).await?)
+                }
+                Part::Refused(problem) => report.problems.push(problem),
+            }
+        }
+        Ok(unfinished)
     }
 
     /// Sends what changed in one mount, without asking the store first: a changed file costs one write. Gives the paths
@@ -90,23 +107,18 @@ impl Session {
             approval: Approval::None,
         };
         let mut report = Report::default();
-        let result = async {
-            match self
-                .plan_mount(mount, &scope, Listings::Assumed, progress)
-                .await?
-            {
-                // What the store holds by now is looked at only where a precondition fails; then either side may win.
-                Planned::Plan(plan) => {
-                    self.carry_out(mount, Direction::Sync, plan, progress, &mut report)
-                        .await
-                }
-                Planned::Refused(problem) => {
-                    report.problems.push(problem);
-                    Ok(Vec::new())
-                }
-            }
-        }
-        .await;
+        // What the store holds by now is looked at only where a precondition fails; then either side may win.
+        let direction = Direction::Sync;
+        let result = self
+            .run_mount(
+                mount,
+                &scope,
+                Listings::Assumed,
+                direction,
+                progress,
+                &mut report,
+            )
+            .await;
         clock.conclude(&*self.store, report, result)
     }
 
@@ -122,41 +134,21 @@ impl Session {
         })
     }
 
-    /// Plans a mount for a dry run.
-    pub(super) async fn plan_for(
-        &self,
-        mount: &Arc<OpenMount>,
-        request: &PassRequest,
-        progress: &Arc<dyn Progress>,
-    ) -> Result<Planned, SessionError> {
-        self.plan_mount(mount, &scope(mount, request), Listings::Fetched, progress)
-            .await
-    }
-
-    /// Executes a plan and whatever follows from paths that changed meanwhile. Gives the paths to try again later.
+    /// Executes a part of a plan and whatever follows from paths that changed meanwhile. Gives the paths to try again later.
     async fn carry_out(
         &self,
-        mount: &Arc<OpenMount>,
-        direction: Direction,
+        context: &Arc<Context>,
         mut plan: MountPlan,
-        progress: &Arc<dyn Progress>,
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
-        let context = Arc::new(Context {
-            store: self.store.clone(),
-            mount: mount.clone(),
-            merges: self.merges.clone(),
-            progress: progress.clone(),
-            concurrency: self.concurrency,
-            direction,
-        });
+        let mount = &context.mount;
         let mut unfinished = Vec::new();
         for round in 1..=ROUNDS {
             if plan.writes_to_the_store() {
                 self.probe().await?;
             }
             let mut executed = Executed::default();
-            let result = execute::execute(&context, plan, &mut executed).await;
+            let result = execute::execute(context, plan, &mut executed).await;
             report.absorb(executed.report);
             unfinished.extend(executed.unfinished);
             result?;
@@ -171,7 +163,9 @@ impl Session {
                 unfinished.extend(stale);
                 return Ok(unfinished);
             }
-            plan = self.look_again(mount, direction, stale, report).await?;
+            plan = self
+                .look_again(mount, context.direction, stale, report)
+                .await?;
         }
         Ok(unfinished)
     }
@@ -198,7 +192,7 @@ impl Session {
         let mount = mount.clone();
         Ok(
             tokio::task::spawn_blocking(move || plan::plan_again(&mount, direction, observed))
-                .await?,
+                .await??,
         )
     }
 
@@ -237,124 +231,9 @@ impl Session {
             }
         }))
     }
-
-    async fn plan_mount(
-        &self,
-        mount: &Arc<OpenMount>,
-        scope: &PlanScope,
-        listings: Listings,
-        progress: &Arc<dyn Progress>,
-    ) -> Result<Planned, SessionError> {
-        let first = self.try_plan(mount, scope, listings, progress).await?;
-        let planned = match first {
-            Err(PlanError::Listing(ListingFault::OutOfOrder)) => {
-                self.sort_listings.store(true, Ordering::Relaxed);
-                tracing::info!(
-                    "the store doesn't list in byte order; listings are sorted from now on"
-                );
-                self.try_plan(mount, scope, listings, progress).await?
-            }
-            other => other,
-        };
-        match planned {
-            Ok(plan) => Ok(Planned::Plan(plan)),
-            Err(PlanError::Baseline(error)) => Err(error.into()),
-            Err(PlanError::Listing(ListingFault::Store(error)))
-                if error.kind.is_fatal() || error.kind.is_transient() =>
-            {
-                Err(error.into())
-            }
-            // Nothing is known of the mount's objects, so nothing is decided about it; the other mounts go on.
-            Err(PlanError::Listing(ListingFault::Store(error))) => {
-                Ok(Planned::Refused(store_problem(mount, "", &error)))
-            }
-            Err(PlanError::Listing(fault)) => Ok(Planned::Refused(Problem {
-                mount: mount.name.clone(),
-                path: String::new(),
-                kind: ProblemKind::Incomplete,
-                message: fault.to_string(),
-            })),
-        }
-    }
-
-    async fn try_plan(
-        &self,
-        mount: &Arc<OpenMount>,
-        scope: &PlanScope,
-        listings: Listings,
-        progress: &Arc<dyn Progress>,
-    ) -> Result<Result<MountPlan, PlanError>, SessionError> {
-        let mut sources = Vec::new();
-        let mut listers = Vec::new();
-        for part in scope.extent.parts() {
-            let prefix = match part {
-                None => mount.prefix.as_str().to_owned(),
-                Some(path) => mount.prefix.key(path).as_str().to_owned(),
-            };
-            match listings {
-                Listings::Assumed => sources.push(RemoteSource::Assumed),
-                Listings::Fetched if self.sorts_listings() => match self.sorted(&prefix).await {
-                    Ok(objects) => sources.push(RemoteSource::Sorted(objects)),
-                    Err(error) => return Ok(Err(ListingFault::Store(error).into())),
-                },
-                Listings::Fetched => {
-                    let (sender, pages) = mpsc::channel(PAGES_AHEAD);
-                    let lister = list(self.store.clone(), prefix, sender, progress.clone());
-                    listers.push(AbortOnDropHandle::new(tokio::spawn(lister)));
-                    sources.push(RemoteSource::Listing(pages));
-                }
-            }
-        }
-        let mount = mount.clone();
-        let scope = scope.clone();
-        Ok(tokio::task::spawn_blocking(move || plan::plan(&mount, &scope, sources)).await?)
-    }
-
-    async fn sorted(&self, prefix: &str) -> Result<Vec<ListedObject>, StoreError> {
-        let mut objects: Vec<ListedObject> = Vec::new();
-        let mut token = None;
-        loop {
-            let page = self.store.list(prefix, token.as_deref()).await?;
-            objects.extend(page.objects);
-            token = page.next;
-            if token.is_none() {
-                objects.sort_unstable_by(|left, right| left.key.cmp(&right.key));
-                objects.dedup_by(|left, right| left.key == right.key);
-                return Ok(objects);
-            }
-        }
-    }
 }
 
-/// What planning a mount came to.
-pub(super) enum Planned {
-    Plan(MountPlan),
-    /// The store doesn't show this mount; nothing is decided about it.
-    Refused(Problem),
-}
-
-/// Lists page by page into the channel, ahead of whoever reads it.
-async fn list(
-    store: Arc<dyn ObjectStore>,
-    prefix: String,
-    pages: mpsc::Sender<Result<ListPage, StoreError>>,
-    progress: Arc<dyn Progress>,
-) {
-    let mut token: Option<String> = None;
-    let mut listed = 0;
-    loop {
-        let page = store.list(&prefix, token.as_deref()).await;
-        token = page.as_ref().ok().and_then(|page| page.next.clone());
-        listed += page.as_ref().map_or(0, |page| page.objects.len() as u64);
-        progress.listing(listed);
-        // A closed channel: the plan was given up.
-        if pages.send(page).await.is_err() || token.is_none() {
-            return;
-        }
-    }
-}
-
-fn scope(mount: &OpenMount, request: &PassRequest) -> PlanScope {
+pub(super) fn scope(mount: &OpenMount, request: &PassRequest) -> PlanScope {
     let paths: Vec<_> = request
         .paths
         .iter()
@@ -382,7 +261,7 @@ fn extent(paths: Vec<RelPath>) -> Extent {
     Extent::Paths(all.iter().filter(|path| !covered(path)).cloned().collect())
 }
 
-fn store_problem(mount: &OpenMount, path: &str, error: &StoreError) -> Problem {
+pub(super) fn store_problem(mount: &OpenMount, path: &str, error: &StoreError) -> Problem {
     let kind = execute::problem_kind(error);
     Problem {
         mount: mount.name.clone(),

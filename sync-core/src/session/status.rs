@@ -5,8 +5,10 @@ use crate::{
     conflict::CONFLICTS_DIRECTORY,
     guard::Approval,
     layout::Rules,
+    mount::OpenMount,
+    order::KeyOrder,
     path::RelPath,
-    plan::{self, Extent, PlanScope, RemoteSource},
+    plan::{self, Extent, MountPlan, PlanError, PlanScope, Reading, RemoteSource, Wanted},
     scan::{ScanItem, scan},
     status::{ConflictCopy, MountStatus, Status},
     store::Support,
@@ -37,6 +39,7 @@ impl Session {
             mounts: mounts.collect(),
             conflicts: self.conflicts(),
             capabilities: self.describe_store(),
+            listing_order: self.listing_order(),
             last_pull: remembered(super::LAST_PULL),
             last_push: remembered(super::LAST_PUSH),
             ..Status::default()
@@ -54,14 +57,14 @@ impl Session {
         };
         let mut unsent = Vec::new();
         for mount in &self.mounts {
-            match plan::plan(mount, &scope, vec![RemoteSource::Assumed]) {
-                Ok(plan) => unsent.extend(plan.tasks.into_iter().map(|task| MountPath {
+            let mut add = |part: MountPlan| {
+                unsent.extend(part.tasks.into_iter().map(|task| MountPath {
                     mount: mount.name.clone(),
                     path: task.observed.path,
-                })),
-                Err(error) => {
-                    tracing::warn!(mount = mount.name, %error, "can't tell what is not sent");
-                }
+                }));
+            };
+            if let Err(error) = plan_without_asking(mount, &scope, &mut add) {
+                tracing::warn!(mount = mount.name, %error, "can't tell what is not sent");
             }
         }
         unsent
@@ -79,7 +82,7 @@ impl Session {
         };
         let mut copies = Vec::new();
         for mount in &self.mounts {
-            for item in scan(mount.root.path(), Some(&directory), &rules) {
+            for item in scan(&mount.root, Some(&directory), &rules, KeyOrder::Bytes) {
                 if let ScanItem::Entry(entry) = item {
                     copies.push(ConflictCopy {
                         mount: mount.name.clone(),
@@ -104,9 +107,26 @@ impl Session {
                 Support::No => "no conditional deletes: HEAD before each delete",
             });
         }
-        if self.sorts_listings() {
-            words.push("listings out of byte order: sorted in memory");
-        }
         words.into_iter().map(str::to_owned).collect()
     }
+}
+
+/// Plans a mount against what the baseline says of the bucket.
+fn plan_without_asking(
+    mount: &OpenMount,
+    scope: &PlanScope,
+    take: &mut dyn FnMut(MountPlan),
+) -> Result<(), PlanError> {
+    let reading = Reading::InOrder(mount.baseline().order());
+    let source = vec![RemoteSource::Assumed];
+    let conclusion = plan::plan(mount, scope, reading, source, &mut |part| {
+        take(part);
+        Wanted::More
+    })?;
+    take(conclusion.part);
+    let mut deferred = conclusion.deferred;
+    while let Some(part) = deferred.next_part(mount)? {
+        take(part);
+    }
+    Ok(())
 }
