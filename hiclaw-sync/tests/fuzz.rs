@@ -44,7 +44,7 @@ mod targets {
                 prop_assert!(!value.contains('\n'), "{name} goes on behind its line");
                 prop_assert!(!name.starts_with(|first: char| first.is_ascii_digit()));
                 let quoted = value.replace('\'', "'\\''");
-                printed.push_str(&format!("{name}='{quoted}'\n"));
+                printed += &format!("{name}='{quoted}'\n");
             }
             prop_assert_eq!(parse_env_file(&printed), Ok(variables), "{}", printed);
             Ok(())

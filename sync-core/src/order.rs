@@ -183,7 +183,9 @@ mod tests {
     fn a_watch_knows_which_orders_are_left() {
         let watch = |keys: &[&str]| {
             let mut watch = OrderWatch::default();
-            keys.iter().for_each(|key| watch.see(key));
+            for key in keys {
+                watch.see(key);
+            }
             (watch.keeps(KeyOrder::Bytes), watch.keeps(KeyOrder::Tree))
         };
         assert_eq!(watch(&["a", "b"]), (true, true));

@@ -146,6 +146,8 @@ pub(crate) struct PlanScope {
     pub(crate) extent: Extent,
     pub(crate) direction: Direction,
     pub(crate) approval: Approval,
+    /// Tasks, or changes of rows, that make a full part.
+    pub(crate) part_tasks: usize,
 }
 
 /// How much of a mount a plan looks at.
@@ -207,6 +209,7 @@ pub(crate) fn plan_again(
         extent: Extent::Paths(Vec::new()),
         direction,
         approval: Approval::Given,
+        part_tasks: usize::MAX,
     };
     let mut planner = Planner::new(mount, &scope, RemoteView::Listed);
     for observed in observed {

@@ -38,6 +38,9 @@ const NOTHING: Capabilities = Capabilities {
     conditional_put: Support::No,
     conditional_delete: Support::No,
 };
+/// Tasks that make a part of a plan. Large enough for the transfers of a part to run side by side to the end, small enough
+/// for three parts in memory: one being made, one waiting, one being carried out.
+const PART_TASKS: usize = 8192;
 /// Name under which a baseline remembers what the store does.
 const CAPABILITIES: &str = "capabilities";
 /// Names under which a baseline remembers the last whole pass of a direction, as RFC 3339.
@@ -52,6 +55,7 @@ pub struct Session {
     concurrency: usize,
     /// The order that the store was last seen to list in.
     listing_order: RwLock<Option<ListingOrder>>,
+    part_tasks: usize,
     probed: RwLock<Option<Capabilities>>,
     passes: tokio::sync::Mutex<()>,
 }
@@ -176,12 +180,20 @@ impl Session {
             merges: Arc::new(merges),
             concurrency,
             listing_order: RwLock::new(None),
+            part_tasks: PART_TASKS,
             probed: RwLock::new(None),
             passes: tokio::sync::Mutex::new(()),
         };
         session.recall_capabilities()?;
         session.recall_listing_order()?;
         Ok(session)
+    }
+
+    /// Sets how many tasks make a part of a plan. The default suits everything but tests of what happens between parts.
+    #[must_use]
+    pub fn with_part_tasks(mut self, tasks: usize) -> Self {
+        self.part_tasks = tasks;
+        self
     }
 
     /// The mounts, in the order of the layout.

@@ -28,10 +28,6 @@ use crate::{
     scan::{ScanItem, scan},
 };
 
-/// Tasks, or changes of rows, that make a full part. Large enough for the transfers of a part to run side by side to the
-/// end, small enough for three parts in memory: one being made, one waiting, one being carried out.
-const PART_TASKS: usize = 8192;
-
 /// Where the planner's knowledge of the bucket comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RemoteView {
@@ -133,7 +129,7 @@ impl<'a> Planner<'a> {
         for observed in join(order, rows.by_ref(), local, listing.by_ref()) {
             self.take(observed);
             self.put_aside()?;
-            if self.part.tasks.len().max(self.part.row_changes.len()) >= PART_TASKS {
+            if self.part.tasks.len().max(self.part.row_changes.len()) >= self.scope.part_tasks {
                 self.hand_over(take)?;
             }
         }

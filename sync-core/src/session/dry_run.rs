@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{
     PassRequest, Session, SessionError,
-    pass::scope,
     planning::{Listings, Part},
 };
 use crate::{
@@ -23,7 +22,7 @@ impl Session {
         report: &mut Report,
     ) -> Result<(), SessionError> {
         for mount in self.selected(request) {
-            let scope = scope(mount, request);
+            let scope = self.scope(mount, request);
             let mut planning = self.planning(mount, &scope, Listings::Fetched, progress);
             while let Some(part) = planning.next().await? {
                 match part {

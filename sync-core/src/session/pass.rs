@@ -41,7 +41,7 @@ impl Session {
         report: &mut Report,
     ) -> Result<(), SessionError> {
         for mount in self.selected(request) {
-            let scope = scope(mount, request);
+            let scope = self.scope(mount, request);
             self.run_mount(
                 mount,
                 &scope,
@@ -79,7 +79,7 @@ impl Session {
         while let Some(part) = planning.next().await? {
             match part {
                 Part::Plan(plan) => {
-                    unfinished.extend(self.carry_out(&context, plan, report).await?)
+                    unfinished.extend(self.carry_out(&context, plan, report).await?);
                 }
                 Part::Refused(problem) => report.problems.push(problem),
             }
@@ -105,6 +105,7 @@ impl Session {
             extent: dirty_extent,
             direction: Direction::Push,
             approval: Approval::None,
+            part_tasks: self.part_tasks,
         };
         let mut report = Report::default();
         // What the store holds by now is looked at only where a precondition fails; then either side may win.
@@ -120,6 +121,26 @@ impl Session {
             )
             .await;
         clock.conclude(&*self.store, report, result)
+    }
+
+    pub(super) fn scope(&self, mount: &OpenMount, request: &PassRequest) -> PlanScope {
+        let paths: Vec<_> = request
+            .paths
+            .iter()
+            .filter(|path| path.mount == mount.name)
+            .map(|path| path.path.clone())
+            .collect();
+        let extent = if paths.is_empty() || request.mounts.contains(&mount.name) {
+            Extent::Whole
+        } else {
+            extent(paths)
+        };
+        PlanScope {
+            extent,
+            direction: request.direction,
+            approval: request.approval,
+            part_tasks: self.part_tasks,
+        }
     }
 
     pub(super) fn selected<'a>(
@@ -230,25 +251,6 @@ impl Session {
                 version,
             }
         }))
-    }
-}
-
-pub(super) fn scope(mount: &OpenMount, request: &PassRequest) -> PlanScope {
-    let paths: Vec<_> = request
-        .paths
-        .iter()
-        .filter(|path| path.mount == mount.name)
-        .map(|path| path.path.clone())
-        .collect();
-    let extent = if paths.is_empty() || request.mounts.contains(&mount.name) {
-        Extent::Whole
-    } else {
-        extent(paths)
-    };
-    PlanScope {
-        extent,
-        direction: request.direction,
-        approval: request.approval,
     }
 }
 

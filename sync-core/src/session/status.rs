@@ -54,6 +54,7 @@ impl Session {
             extent: Extent::Whole,
             direction: Direction::Push,
             approval: Approval::Given,
+            part_tasks: self.part_tasks,
         };
         let mut unsent = Vec::new();
         for mount in &self.mounts {

@@ -101,6 +101,11 @@ impl Generator {
             },
             conditions,
             concurrency: if side_by_side { 4 } else { 1 },
+            part_tasks: if conditions == Conditions::Honoured && self.one_in(8) {
+                1
+            } else {
+                1000
+            },
         }
     }
 

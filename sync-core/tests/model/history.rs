@@ -29,6 +29,8 @@ pub(crate) struct StoreKind {
     pub(crate) conditions: Conditions,
     /// Requests under way at once. With more than one a history is no longer the same each time.
     pub(crate) concurrency: usize,
+    /// Tasks that make a part of a plan. Where a plan has several parts a history is no longer the same each time.
+    pub(crate) part_tasks: usize,
 }
 
 impl StoreKind {
@@ -37,6 +39,7 @@ impl StoreKind {
         order: Order::Bytes,
         conditions: Conditions::Honoured,
         concurrency: 1,
+        part_tasks: 1000,
     };
 }
 

@@ -67,6 +67,7 @@ pub(crate) struct Run {
     pub(crate) store: Arc<ScriptedStore>,
     mounts: Mounts,
     concurrency: usize,
+    part_tasks: usize,
     pub(crate) session: Option<Arc<Session>>,
     /// Nobody knows what changed locally: the session is new.
     pub(crate) all_dirty: bool,
@@ -83,6 +84,7 @@ impl Run {
             store,
             mounts: history.mounts,
             concurrency: history.store.concurrency,
+            part_tasks: history.store.part_tasks,
             session: None,
             all_dirty: true,
             older_baseline: Vec::new(),
@@ -121,7 +123,8 @@ impl Run {
             if self.store.has_ended() {
                 continue;
             }
-            self.session = Some(Arc::new(opened.unwrap().unwrap()));
+            let session = opened.unwrap().unwrap();
+            self.session = Some(Arc::new(session.with_part_tasks(self.part_tasks)));
             self.store.expect(&[]);
             return;
         }

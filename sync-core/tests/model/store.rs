@@ -220,6 +220,19 @@ impl ScriptedStore {
         }
     }
 
+    /// Where a key stands in a listing.
+    fn place(&self, key: &str) -> (u64, String) {
+        match self.kind.order {
+            Order::Bytes => (0, key.to_owned()),
+            Order::Tree => (0, key.replace('/', "\0")),
+            Order::Shuffled => {
+                let mut hasher = std::hash::DefaultHasher::new();
+                key.hash(&mut hasher);
+                (hasher.finish(), key.to_owned())
+            }
+        }
+    }
+
     async fn sorted(&self, prefix: &str) -> Result<Vec<ListedObject>, StoreError> {
         let mut objects = Vec::new();
         let mut token: Option<String> = None;

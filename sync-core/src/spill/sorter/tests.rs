@@ -2,11 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Key and payload.
+type Pair = (Vec<u8>, Vec<u8>);
+
 fn sorted(
     order: KeyOrder,
     memory_bytes: usize,
     records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
-) -> (Vec<(Vec<u8>, Vec<u8>)>, usize) {
+) -> (Vec<Pair>, usize) {
     let dir = tempfile::tempdir().unwrap();
     let spill = Spill::new(std::fs::File::open(dir.path()).unwrap().into());
     let mut sorter = Sorter::new(order, memory_bytes, spill);
