@@ -96,7 +96,7 @@ impl Generator {
             page_objects: if self.one_in(2) { 1000 } else { 2 },
             order: match self.random.u8(..10) {
                 0 | 1 => Order::Tree,
-                2 => Order::Backwards,
+                2 => Order::Shuffled,
                 _ => Order::Bytes,
             },
             conditions,

@@ -49,8 +49,8 @@ pub(crate) enum Order {
     Bytes,
     /// SeaweedFS's: `a, a/b, a-b`.
     Tree,
-    /// No order that anybody promises.
-    Backwards,
+    /// One that nobody knows.
+    Shuffled,
 }
 
 /// What becomes of `If-Match` and `If-None-Match` on writes.
