@@ -62,6 +62,9 @@ impl Run {
                 }
             }
             self.until_it_is_idle(&resident).await;
+            if self.store.has_ended() {
+                break;
+            }
             check::always(&self.world);
         }
         for op in late.into_iter().rev() {

@@ -414,11 +414,11 @@ impl Generator {
     /// A write that leaves no trace in the stat, within the microseconds between a rename and the look that follows it,
     /// is not found by anybody.
     fn local_op_at_a_point(&mut self) -> LocalOp {
-        match self.local_op() {
-            LocalOp::Write(path, HowToWrite::Stealthy, size) => {
-                LocalOp::Write(path, HowToWrite::InPlace, size)
-            }
-            other => other,
+        let op = self.local_op();
+        if let LocalOp::Write(path, HowToWrite::Stealthy, size) = op {
+            LocalOp::Write(path, HowToWrite::InPlace, size)
+        } else {
+            op
         }
     }
 

@@ -197,7 +197,7 @@ impl Run {
                 approval,
                 events,
             } => {
-                let request = self.request(*direction, *scope, *approval);
+                let request = request(*direction, *scope, *approval);
                 let report = self.pass(&request, events).await;
                 if let Some(report) = report
                     && events.is_empty()
@@ -208,26 +208,6 @@ impl Run {
                     }
                 }
             }
-        }
-    }
-
-    pub(crate) fn request(
-        &self,
-        direction: Direction,
-        scope: Option<PathName>,
-        approval: Approve,
-    ) -> PassRequest {
-        let paths = scope.map(|scope| MountPath {
-            mount: DIRECTORIES[locate(scope).0].to_owned(),
-            path: RelPath::new(locate(scope).1).unwrap(),
-        });
-        PassRequest {
-            paths: paths.into_iter().collect(),
-            approval: match approval {
-                Approve::Yes => Approval::Given,
-                Approve::No => Approval::None,
-            },
-            ..PassRequest::everything(direction)
         }
     }
 
@@ -356,6 +336,26 @@ impl Run {
     fn make_peace(&self) {
         let agrees = |path: &str| self.world.local_content(path) == self.world.remote_content(path);
         self.world.state().touched.retain(|path, _| !agrees(path));
+    }
+}
+
+/// A pass over everything, or over what is at and below a path.
+pub(crate) fn request(
+    direction: Direction,
+    scope: Option<PathName>,
+    approval: Approve,
+) -> PassRequest {
+    let paths = scope.map(|scope| MountPath {
+        mount: DIRECTORIES[locate(scope).0].to_owned(),
+        path: RelPath::new(locate(scope).1).unwrap(),
+    });
+    PassRequest {
+        paths: paths.into_iter().collect(),
+        approval: match approval {
+            Approve::Yes => Approval::Given,
+            Approve::No => Approval::None,
+        },
+        ..PassRequest::everything(direction)
     }
 }
 
