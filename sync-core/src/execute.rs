@@ -5,6 +5,7 @@
 //! touches nothing and is reported as stale; whoever called observes and decides anew.
 
 mod attributes;
+pub(crate) mod carry;
 mod delete;
 mod incoming;
 mod merge;
