@@ -95,10 +95,7 @@ fn watched_mounts(session: &Session) -> Vec<WatchedMount> {
                 index: MountIndex(u16::try_from(index).ok()?),
                 path: mount.root.path().to_owned(),
                 enters: Arc::new(move |path| !directories.hides(path)),
-                cares: Arc::new(move |path| {
-                    files.rule_for(path).sync != sync_core::layout::SyncMode::None
-                        || files.is_carried(path)
-                }),
+                cares: Arc::new(move |path| files.notices(path)),
             })
         })
         .collect()

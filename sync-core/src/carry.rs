@@ -77,9 +77,8 @@ pub fn verdict(inner: Inner, outer: Option<Outer>, agreed: Option<Digest>) -> Ve
     match (newer, agreed) {
         // Made from the very version that it replaces.
         (true, Some(agreed)) if agreed == outer.digest => Verdict::Carry,
-        (true, Some(_)) => Verdict::CarryOver,
         (true, None) if outer.sent == Sent::Yes => Verdict::Carry,
-        (true, None) => Verdict::CarryOver,
+        (true, Some(_) | None) => Verdict::CarryOver,
         (false, Some(_)) => Verdict::KeepInner,
         // Most likely a copy of an older outer version.
         (false, None) => Verdict::Nothing,
@@ -104,12 +103,12 @@ mod tests {
         }
     }
 
-    fn outer(text: &str, modified_nanoseconds: i64, sent: Sent) -> Option<Outer> {
-        Some(Outer {
+    fn outer(text: &str, modified_nanoseconds: i64, sent: Sent) -> Outer {
+        Outer {
             digest: digest(text),
             modified_nanoseconds,
             sent,
-        })
+        }
     }
 
     /// Inner content and time, outer content and time, whether that was sent, what they agreed on, verdict.

@@ -218,7 +218,7 @@ fn what_belongs_to_the_agent_is_pruned_by_no_exclusion() {
                     );
                     above = directory.parent();
                 }
-                assert!(rules.is_carried(inner));
+                assert!(rules.notices(inner));
             }
         }
     }

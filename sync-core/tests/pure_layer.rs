@@ -14,6 +14,7 @@ mod tests {
         "conflict",
         "debounce",
         "backoff",
+        "carry",
     ];
     const FORBIDDEN: [&str; 7] = [
         "tokio",

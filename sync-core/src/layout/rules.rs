@@ -244,10 +244,11 @@ impl Rules {
         &self.carries
     }
 
-    /// True for inner files: they never travel themselves, but a change of theirs is to be noticed.
+    /// True when a watcher is to tell of changes of `path`: it may travel, or stands for a file that does.
     #[must_use]
-    pub fn is_carried(&self, path: &RelPath) -> bool {
+    pub fn notices(&self, path: &RelPath) -> bool {
         self.carries.iter().any(|carry| carry.is_inner(path))
+            || self.rule_for(path).sync != SyncMode::None
     }
 
     /// The rule for `path`: the first one with a pattern that matches.

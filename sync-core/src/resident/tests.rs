@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::*;
 use crate::{
     debounce::MountIndex,
-    layout::{Glob, Mount, Rule, Rules, SyncMode},
-    path::Prefix,
+    layout::{Carry, Glob, Mount, Rule, Rules, SyncMode},
+    path::{Prefix, RelPath},
     report::RequestCounts,
     store::{ObjectStore as _, memory::MemoryStore},
     watch::{WatchedMount, Watcher},
@@ -27,7 +27,12 @@ async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(MemoryStore::new());
     let none = Rule::new(vec![Glob::new("cache/**").unwrap()], SyncMode::None);
-    let rules = Rules::new(vec![none]).unwrap();
+    let inner = Rule::new(vec![Glob::new(".inner/**").unwrap()], SyncMode::None);
+    let mut rules = Rules::new(vec![none, inner]).unwrap();
+    rules.add_carry(Carry {
+        from: vec![RelPath::new(".inner/AGENTS.md").unwrap()],
+        to: RelPath::new("AGENTS.md").unwrap(),
+    });
     let mount = Mount {
         name: "workspace".to_owned(),
         prefix: Prefix::new("agents/a").unwrap(),
@@ -44,8 +49,8 @@ async fn fixture() -> Fixture {
     let watched = WatchedMount {
         index: MountIndex(0),
         path: dir.path().to_owned(),
-        enters: Arc::new(move |path| !enters.prunes(path)),
-        cares: Arc::new(move |path| cares.rule_for(path).sync != SyncMode::None),
+        enters: Arc::new(move |path| !enters.hides(path)),
+        cares: Arc::new(move |path| cares.notices(path)),
     };
     let watcher = Watcher::start(vec![watched], sender).unwrap();
     let settings = ResidentSettings {
@@ -286,4 +291,17 @@ async fn a_plan_is_told_to_nobody_and_counts_as_no_change() {
     assert_eq!((status.totals.downloaded, status.last_change), (0, None));
     assert!(status.totals.requests.list > 0);
     assert!(events.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_an_inner_file_is_sent_by_itself() {
+    let fixture = fixture().await;
+    fixture.write("AGENTS.md", "v1");
+    fixture.sync().await;
+    fixture.write(".inner/AGENTS.md", "v1");
+    fixture.sync().await;
+    fixture.write(".inner/AGENTS.md", "edited");
+    let sent = |fixture: &Fixture| fixture.object("AGENTS.md").as_deref() == Some("edited");
+    fixture.until("the edit is sent", sent).await;
+    assert_eq!(fixture.object(".inner/AGENTS.md"), None);
 }

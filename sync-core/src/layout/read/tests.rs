@@ -384,7 +384,10 @@ fn a_child_takes_out_what_it_does_not_want() {
     assert_eq!(layout.runtime.env["MINE"], "1");
     assert!(layout.runtime.env.contains_key("OPENCLAW_STATE_DIR"));
     let found = messages(&format!("ready = true\n{SMALL}"));
-    assert_eq!(found, ["f.toml:1:9: `ready` must be a table, not a boolean"]);
+    assert_eq!(
+        found,
+        ["f.toml:1:9: `ready` must be a table, not a boolean"]
+    );
 }
 
 #[test]
