@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn every_case_has_its_verdict() {
         for (number, ((text, time), there, agreed, expected)) in ROWS.into_iter().enumerate() {
-            let outer = there.and_then(|(text, time, sent)| outer(text, time, sent));
+            let outer = there.map(|(text, time, sent)| outer(text, time, sent));
             let found = verdict(inner(text, time), outer, agreed.map(digest));
             assert_eq!(found, expected, "row {number}");
         }

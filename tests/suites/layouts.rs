@@ -366,7 +366,7 @@ async fn openhuman(store: &'static Store) -> Result<()> {
             let records = worker.root().with_file_name("runtime");
             assert_eq!(
                 tree::text(&records, "model")?,
-                "update_model_settings --inference_url http://gateway:8080/v1 --api_key gatewayKey0123456789 \
+                "--inference_url http://gateway:8080/v1 --api_key gatewayKey0123456789 \
                  --default_model qwen-plus\n"
             );
             assert_eq!(
