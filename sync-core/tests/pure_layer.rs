@@ -4,7 +4,7 @@
 mod tests {
     use std::{fs, path::Path};
 
-    const PURE: [&str; 9] = [
+    const PURE: [&str; 10] = [
         "layout",
         "merge",
         "reconcile",
