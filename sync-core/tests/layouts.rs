@@ -1,5 +1,9 @@
 //! Every layout of the family against the contract: whose paths travel, how the runtime is started, known to be ready and
 //! reloaded, and what a member, a leader and a worker without a team have mounted.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test that fails fails the test"
+)]
 
 use std::collections::BTreeMap;
 
