@@ -20,7 +20,7 @@ use aws_sdk_s3::{Client, primitives::ByteStream, types::EncodingType};
 use aws_smithy_types::byte_stream::Length;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 
-use self::classify::classify;
+use self::{classify::classify, config::upload_limit};
 pub use self::{
     config::{Addressing, Keys, S3Config},
     keys::{KeySource, TemporaryKeys},
@@ -201,6 +201,7 @@ impl S3Store {
             return self.put_parts(key, file, size_bytes, options).await;
         }
         count(&self.counters.put);
+        let size_bytes = body.size_bytes();
         // Kept to the end: the SDK reopens the descriptor's path when it has to send again.
         let (stream, _open_file) = byte_stream(key, body).await?;
         let (if_match, if_none_match) = preconditions(&options.mode);
@@ -215,6 +216,7 @@ impl S3Store {
             .set_if_match(if_match)
             .set_if_none_match(if_none_match)
             .customize()
+            .config_override(upload_limit(size_bytes))
             // The signed checksum header already protects the body; signing the payload would hash it once more.
             .disable_payload_signing()
             .send()

@@ -90,9 +90,24 @@ impl S3Config {
 pub(super) struct Clients {
     /// For everything whose answer begins soon.
     pub(super) requests: Client,
-    /// For uploads: the SDK counts the time that sending takes as waiting for the answer. Stalled ones are ended by
-    /// the SDK's own protection.
+    /// For uploads: the SDK counts the time that sending takes as waiting for the answer, so each of them brings a limit of
+    /// its own ([`upload_limit`]).
     pub(super) uploads: Client,
+}
+
+/// Slower than this nothing is sent any more, in bytes a second.
+const SLOWEST_UPLOAD: u64 = 32 * 1024;
+
+/// How long one try of sending so many bytes may take until it is answered. The SDK's protection against stalled streams ends
+/// with the last byte: a store that takes a body and never answers would hold up everything behind it.
+pub(super) fn upload_limit(size_bytes: u64) -> aws_sdk_s3::config::Builder {
+    let limit = READ_TIMEOUT + Duration::from_secs(size_bytes / SLOWEST_UPLOAD);
+    aws_sdk_s3::config::Builder::new().timeout_config(
+        TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(limit)
+            .build(),
+    )
 }
 
 /// Makes the SDK's clients.
@@ -211,5 +226,18 @@ mod tests {
         assert!(!wants("https://oss-cn-hangzhou.aliyuncs.com"));
         assert!(!wants("https://s3.eu-west-1.amazonaws.com"));
         assert!(!S3Config::default().wants_path_style());
+    }
+
+    #[test]
+    fn the_limit_of_an_upload_grows_with_its_size() {
+        let limit = |size_bytes| {
+            let config = upload_limit(size_bytes).build();
+            config
+                .timeout_config()
+                .and_then(TimeoutConfig::operation_attempt_timeout)
+                .unwrap()
+        };
+        assert_eq!(limit(0), READ_TIMEOUT);
+        assert_eq!(limit(32 * 1024 * 60), READ_TIMEOUT + Duration::from_mins(1));
     }
 }

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPa
 use base64::Engine as _;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::{S3Store, classify, count, file_part, preconditions};
+use super::{S3Store, classify, count, file_part, preconditions, upload_limit};
 use crate::{
     digest::{ContentHash, ContentHasher, ETag},
     failpoint::{self, Point},
@@ -121,6 +121,7 @@ impl S3Store {
             .checksum_sha256(hash.digest.to_base64())
             .body(file_part(key, &file, offset, length).await?)
             .customize()
+            .config_override(upload_limit(length))
             .disable_payload_signing()
             .send()
             .await
