@@ -2,7 +2,7 @@
 //!
 //! Owns the one list of them. A [`Hook`] that a test installs is told of every moment that is reached, and may kill the
 //! process there, change files or objects, or end the session of one mount inside the process: the thread that reached
-//! the moment unwinds, and from then on nothing of that session has an effect ([`has_ended`]).
+//! the moment unwinds, and from then on nothing of that session has an effect.
 //!
 //! Compiled into debug builds and with the feature `failpoints`. In any other build [`COMPILED`] is false, and every
 //! call here is removed by the compiler.

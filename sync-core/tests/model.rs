@@ -54,6 +54,9 @@ mod shrink;
 #[path = "model/store.rs"]
 mod store;
 #[cfg(test)]
+#[path = "model/tour.rs"]
+mod tour;
+#[cfg(test)]
 #[path = "model/world.rs"]
 mod world;
 
