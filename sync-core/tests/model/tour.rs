@@ -11,6 +11,10 @@ use super::{
 };
 
 /// Steps whose last one ends at `point`, unless the point is one of an S3 store's.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a new point is one of a pass until its history proves otherwise"
+)]
 pub(crate) fn ending_at(point: Point) -> Vec<Step> {
     let crash = at(point, 0, Happening::Crash(Effect::None));
     match point {
