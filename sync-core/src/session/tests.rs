@@ -2,6 +2,9 @@
 
 mod carry;
 mod fixture;
+mod listings;
+mod odd_store;
+mod parts;
 
 use std::collections::BTreeMap;
 

@@ -4,6 +4,7 @@
 
 mod classify;
 mod config;
+mod continuation;
 mod keys;
 mod multipart;
 
@@ -84,7 +85,7 @@ impl S3Store {
             .await
             .map_err(|error| classify("LIST", prefix, &error))?;
         let encoded = output.encoding_type() == Some(&EncodingType::Url);
-        let objects = output
+        let objects: Vec<_> = output
             .contents()
             .iter()
             .filter_map(|object| {
@@ -106,14 +107,16 @@ impl S3Store {
         let next = if output.is_truncated() == Some(true) {
             let token = output.next_continuation_token().map(str::to_owned);
             // Without a token the rest is out of reach; an incomplete listing must not pass for a complete one.
-            Some(token.ok_or_else(|| {
+            let token = token.ok_or_else(|| {
                 StoreError::new(
                     "LIST",
                     prefix,
                     StoreErrorKind::Other,
                     "truncated answer without a continuation token",
                 )
-            })?)
+            })?;
+            let last_key = objects.last().map(|object: &ListedObject| &*object.key);
+            Some(continuation::meant(token, last_key, prefix)?)
         } else {
             None
         };

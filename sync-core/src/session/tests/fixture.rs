@@ -9,7 +9,7 @@ use crate::{
     progress::{Progress, Silent},
     report::{Report, Side},
     session::{Direction, PassRequest, Session},
-    store::memory::MemoryStore,
+    store::{ObjectStore, memory::MemoryStore},
 };
 
 pub(super) struct Fixture {
@@ -43,7 +43,7 @@ pub(super) fn rules() -> Vec<Rule> {
     ]
 }
 
-pub(super) async fn open(dir: &Path, store: Arc<MemoryStore>) -> Session {
+pub(super) async fn open(dir: &Path, store: Arc<dyn ObjectStore>) -> Session {
     let merge = MergeRules {
         fields: vec![FieldRule {
             field: FieldPath::new("models").unwrap(),
