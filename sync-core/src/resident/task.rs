@@ -303,21 +303,25 @@ impl Engine {
     }
 
     fn announce(&self, trigger: Trigger, result: &Result<Report, PassError>) {
+        if let Ok(report) = result {
+            log_pass(trigger, report);
+        }
+        // Nobody listens: a report of a million files is not copied for that.
+        if self.events.receiver_count() == 0 {
+            return;
+        }
         let event = match result {
-            Ok(report) => {
-                log_pass(trigger, report);
-                Event::Pass {
-                    trigger,
-                    report: Arc::new(report.clone()),
-                }
-            }
+            Ok(report) => Event::Pass {
+                trigger,
+                report: Arc::new(report.clone()),
+            },
             Err(error) => Event::Failed {
                 trigger,
                 message: error.to_string(),
                 report: Arc::new((*error.report).clone()),
             },
         };
-        // Nobody listening is no fault.
+        // Whoever listened may have gone meanwhile.
         self.events.send(event).ok();
     }
 }
