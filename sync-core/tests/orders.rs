@@ -22,11 +22,12 @@ mod tests {
     fn paths() -> impl Strategy<Value = BTreeSet<String>> {
         let name = "[ab.\\-\u{1} 0é\u{10ffff}]{0,3}[ab\\-!~]";
         let path = proptest::collection::vec(name, 1..5).prop_map(|names| names.join("/"));
-        proptest::collection::btree_set(path, 0..40).prop_map(without_files_in_the_way)
+        proptest::collection::btree_set(path, 0..40)
+            .prop_map(|paths| without_files_in_the_way(&paths))
     }
 
     /// A file system has no file `x` beside a directory `x`.
-    fn without_files_in_the_way(paths: BTreeSet<String>) -> BTreeSet<String> {
+    fn without_files_in_the_way(paths: &BTreeSet<String>) -> BTreeSet<String> {
         let is_directory = |path: &String| {
             paths
                 .iter()

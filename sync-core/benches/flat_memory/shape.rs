@@ -56,15 +56,13 @@ fn nested(order: KeyOrder, place: u64) -> String {
         (KeyOrder::Bytes, 1) | (KeyOrder::Tree, 999) => Some(".md"),
         _ => None,
     };
-    match neighbour {
-        Some(end) => format!("group-{group:06}{end}"),
-        None => {
-            let file = member - before;
-            format!(
-                "group-{group:06}/part-{}/file-{:02}.md",
-                file / 100,
-                file % 100
-            )
-        }
+    if let Some(end) = neighbour {
+        return format!("group-{group:06}{end}");
     }
+    let file = member - before;
+    format!(
+        "group-{group:06}/part-{}/file-{:02}.md",
+        file / 100,
+        file % 100
+    )
 }

@@ -124,7 +124,7 @@ fn coprime(objects: u64) -> u64 {
         }
         left
     };
-    (7_368_787..)
+    (7_368_787..8_000_000)
         .find(|step| divides(*step, objects) == 1)
         .unwrap_or(1)
 }

@@ -22,6 +22,10 @@ fn mount(directory: &Path) -> OpenMount {
 }
 
 /// A page of keys; `key=tag` has a tag of its own.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a listing is made of pages and of what failed"
+)]
 fn page(keys: &str, next: Option<&str>) -> Result<ListPage, StoreError> {
     let objects = keys.split_whitespace().map(|key| {
         let (key, tag) = key.split_once('=').unwrap_or((key, "e"));
