@@ -1,7 +1,9 @@
 //! What a pass over a huge prefix takes: peak memory, requests, time.
 //!
+//! ```text
 //!   cargo bench -p sync-core --bench flat_memory                     a million objects, all shapes and orders
 //!   cargo bench -p sync-core --bench flat_memory -- 100000 nested    fewer; only scenarios whose name contains the word
+//! ```
 //!
 //! Every scenario is measured in a process of its own. `again` is a pass that finds nothing to do and whose session
 //! knows how the store lists: what runs every few minutes. `first` is the same in a new session that doesn't. `pull`
