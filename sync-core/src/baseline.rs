@@ -317,6 +317,24 @@ impl Baseline {
             .map_err(failed("read"))
     }
 
+    /// Calls `take` with the stat of every file that both sides hold.
+    pub(crate) fn each_fingerprint(
+        &self,
+        mut take: impl FnMut(Fingerprint),
+    ) -> Result<(), BaselineError> {
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT local_size, mtime, ctime, inode, mode FROM path WHERE inode IS NOT NULL AND etag IS NOT NULL",
+            )
+            .map_err(failed("read"))?;
+        let mut rows = statement.query([]).map_err(failed("read"))?;
+        while let Some(row) = rows.next().map_err(failed("read"))? {
+            take(read_fingerprint(row, 0).map_err(failed("read"))?);
+        }
+        Ok(())
+    }
+
     /// Applies several changes as one.
     pub fn apply(&mut self, changes: &[RowChange]) -> Result<(), BaselineError> {
         let transaction = self.connection.transaction().map_err(failed("write"))?;

@@ -1,5 +1,7 @@
 //! The end of a plan: both sides were seen; what waited for that is let through, held by a brake, or dropped.
 
+use std::collections::BTreeMap;
+
 use super::{
     Deferred, Extent, MountPlan, PlanError,
     deferred::{FileIdentity, Late, Waiting, What},
@@ -88,7 +90,12 @@ impl Planner<'_> {
             Some(known) => known,
             None => self.mount.baseline().known()?,
         };
-        let Some(brake) = guard::brake(self.counts(side, deletes, known)) else {
+        let mut brake = guard::brake(self.counts(side, deletes, known));
+        if brake.is_some() && side == Side::Remote {
+            deletes -= self.renamed_before(deferred)?;
+            brake = guard::brake(self.counts(side, deletes, known));
+        }
+        let Some(brake) = brake else {
             self.mount.note_deletes(side, &self.scope.extent, deletes);
             return Ok(());
         };
@@ -161,6 +168,28 @@ impl Planner<'_> {
             self.part.held.push(entry(String::new(), rest));
         }
         Ok(())
+    }
+
+    /// How many of the deletes are old names of files whose new names an earlier push has sent: a busy watcher tells of the
+    /// two names of a directory at different times. Looked for only where a brake would act.
+    fn renamed_before(&self, deferred: &mut Deferred) -> Result<u64, PlanError> {
+        let mut gone: BTreeMap<FileIdentity, u64> = BTreeMap::new();
+        while let Some(late) = deferred.next()? {
+            if late.note.what == What::Delete(Side::Remote)
+                && !self.was_renamed(&late)
+                && let Some(before) = late.note.before
+            {
+                gone.insert(before, 0);
+            }
+        }
+        deferred.rewind()?;
+        self.mount.baseline().each_fingerprint(|fingerprint| {
+            if let Some(names) = gone.get_mut(&FileIdentity::of(&fingerprint)) {
+                *names += 1;
+            }
+        })?;
+        // One name is the one that goes.
+        Ok(gone.values().filter(|names| **names > 1).count() as u64)
     }
 
     fn was_renamed(&self, late: &Late) -> bool {

@@ -241,8 +241,8 @@ async fn passes_that_nobody_waits_for_are_made_once_for_all_who_ask() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renamed_directory_is_sent_before_its_old_objects_go_and_trips_no_brake() {
     let fixture = fixture().await;
-    for number in 0..60 {
-        let path = format!("work/d{}/f{number}", number % 2);
+    for number in 0..200 {
+        let path = format!("work/d{}/f{number}", number % 20);
         fixture.write(&path, &path);
     }
     fixture.sync().await;
@@ -253,7 +253,6 @@ async fn a_renamed_directory_is_sent_before_its_old_objects_go_and_trips_no_brak
             fixture.object("sentinel").is_some() && fixture.resident.status().pending == 0
         })
         .await;
-    let mut events = fixture.resident.subscribe();
     std::fs::rename(
         fixture.dir.path().join("work"),
         fixture.dir.path().join("done"),
@@ -261,21 +260,16 @@ async fn a_renamed_directory_is_sent_before_its_old_objects_go_and_trips_no_brak
     .unwrap();
     fixture
         .until("the old objects are gone", |fixture| {
-            (0..60).all(|number| {
-                let path = format!("d{}/f{number}", number % 2);
-                fixture.object(&format!("work/{path}")).is_none()
-                    && fixture.object(&format!("done/{path}")).is_some()
+            (0..200).all(|number| {
+                let path = format!("d{}/f{number}", number % 20);
+                // In this order: an object that goes between the two looks was sent before.
+                let old = fixture.object(&format!("work/{path}"));
+                let new = fixture.object(&format!("done/{path}"));
+                assert!(old.is_some() || new.is_some(), "{path} is nowhere");
+                old.is_none()
             })
         })
         .await;
-    let Event::Pass { report, .. } = events.recv().await.unwrap() else {
-        panic!("no pass")
-    };
-    assert_eq!(
-        (report.uploaded.len(), report.deleted_remote.len()),
-        (60, 60),
-        "one plan for both names"
-    );
     assert_eq!(fixture.resident.status().held, []);
 }
 

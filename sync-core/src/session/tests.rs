@@ -275,6 +275,33 @@ async fn a_renamed_directory_does_not_trip_the_brake() {
 }
 
 #[tokio::test]
+async fn the_two_names_of_a_renamed_directory_may_be_pushed_at_different_times() {
+    let fixture = fixture().await;
+    for index in 0..80 {
+        fixture.write(&format!("old/f{index}"), "x");
+    }
+    fixture.write("keep", "x");
+    fixture.settle().await;
+    std::fs::rename(
+        fixture.dir.path().join("old"),
+        fixture.dir.path().join("new"),
+    )
+    .unwrap();
+    let mount = &fixture.session.mounts()[0];
+    for name in ["new", "old"] {
+        let dirty = (0..80).map(|index| RelPath::new(format!("{name}/f{index}")).unwrap());
+        let (report, _) = fixture
+            .session
+            .push_dirty(mount, Dirty::Paths(dirty.collect()), &progress())
+            .await
+            .unwrap();
+        assert_eq!(report.held, []);
+    }
+    assert_eq!(fixture.object("old/f0"), None);
+    assert_eq!(fixture.object("new/f79").unwrap(), "x");
+}
+
+#[tokio::test]
 async fn one_dirty_file_costs_one_put_and_nothing_else() {
     let fixture = fixture().await;
     fixture.write("a", "old");
