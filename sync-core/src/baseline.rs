@@ -9,6 +9,7 @@
 
 mod displacement;
 mod journal;
+mod memory;
 mod order;
 
 use std::{io, path::Path, time::SystemTime};
@@ -182,6 +183,10 @@ impl Baseline {
             baseline.create_tables()?;
         }
         baseline.order = order::of_rows(&baseline.connection).map_err(failed("open"))?;
+        baseline
+            .connection
+            .execute_batch(memory::TABLES)
+            .map_err(failed("create"))?;
         if baseline.value("binding")?.as_deref() != Some(binding) {
             baseline.rebind(binding)?;
         }
@@ -209,6 +214,9 @@ impl Baseline {
             .map_err(failed("bind"))?;
         transaction
             .execute("DELETE FROM sent", [])
+            .map_err(failed("bind"))?;
+        transaction
+            .execute_batch("DELETE FROM tombstone; DELETE FROM deleted;")
             .map_err(failed("bind"))?;
         transaction
             .execute("DELETE FROM setting", [])
@@ -323,9 +331,8 @@ impl Baseline {
         for change in changes {
             match change {
                 RowChange::Record(row) => write_row(&transaction, row),
-                RowChange::Forget(path) => transaction
-                    .prepare_cached("DELETE FROM path WHERE path = ?1")
-                    .and_then(|mut statement| statement.execute([path.as_str()]).map(drop)),
+                RowChange::Forget(path) => forget(&transaction, path),
+                RowChange::Bury(path) => memory::bury(&transaction, path),
             }
             .map_err(failed("write"))?;
         }
@@ -359,6 +366,8 @@ pub enum RowChange {
     Record(Row),
     /// Drop the path's row.
     Forget(RelPath),
+    /// Drop the path's row and remember that the object it knew was deleted.
+    Bury(RelPath),
 }
 
 /// The table of rows; the collation of its key is the order that rows come in.
@@ -412,7 +421,15 @@ fn read_fingerprint(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<F
     })
 }
 
+fn forget(connection: &Connection, path: &RelPath) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM path WHERE path = ?1")?
+        .execute([path.as_str()])
+        .map(drop)
+}
+
 fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
+    memory::unearth(connection, &row.path)?;
     connection
         .prepare_cached("DELETE FROM sent WHERE path = ?1")?
         .execute([row.path.as_str()])?;
