@@ -6,7 +6,7 @@ mod harness;
 
 #[cfg(test)]
 mod targets {
-    use std::path::Path;
+    use std::{fmt::Write as _, path::Path};
 
     use hiclaw_sync::settings::parse_env_file;
     use proptest::prelude::*;
@@ -44,7 +44,7 @@ mod targets {
                 prop_assert!(!value.contains('\n'), "{name} goes on behind its line");
                 prop_assert!(!name.starts_with(|first: char| first.is_ascii_digit()));
                 let quoted = value.replace('\'', "'\\''");
-                printed += &format!("{name}='{quoted}'\n");
+                writeln!(printed, "{name}='{quoted}'").unwrap();
             }
             prop_assert_eq!(parse_env_file(&printed), Ok(variables), "{}", printed);
             Ok(())

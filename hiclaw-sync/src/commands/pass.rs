@@ -99,15 +99,22 @@ async fn ask(
         Ok(value) => {
             serde_json::from_value(value).context("the resident engine's answer is not understood")
         }
-        Err(ControlError::Refused { kind, message }) => {
+        Err(error) => Err(refusal(error)),
+    }
+}
+
+/// What the resident engine refused, with the exit code that its word means.
+pub(super) fn refusal(error: ControlError) -> anyhow::Error {
+    match error {
+        ControlError::Refused { kind, message } => {
             let exit = match kind.as_str() {
                 ERROR_UNREACHABLE => Exit::Unreachable,
                 ERROR_USAGE => Exit::Usage,
                 _ => Exit::Failed,
             };
-            Err(anyhow::Error::new(Decided(exit)).context(message))
+            anyhow::Error::new(Decided(exit)).context(message)
         }
-        Err(error) => Err(error.into()),
+        other => other.into(),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Passes over a real directory and a store in memory.
 
+mod deletes;
 mod fixture;
+mod ignores;
+mod kinds;
+mod places;
 
 use std::collections::BTreeMap;
 
