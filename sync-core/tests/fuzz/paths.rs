@@ -72,10 +72,11 @@ fn safe_path(path: &RelPath, text: &str) -> Checked {
     prop_assert_eq!(components.join("/"), text);
     prop_assert!(!text.contains('\0'));
     prop_assert!(components.iter().all(|name| name.len() <= 255));
-    match path.parent() {
-        Some(parent) => prop_assert_eq!(&parent.join(path.file_name()).unwrap(), path),
-        None => prop_assert_eq!(path.file_name(), text),
-    }
+    let again = path.parent().map_or_else(
+        || RelPath::new(path.file_name()),
+        |parent| parent.join(path.file_name()),
+    );
+    prop_assert_eq!(&again.unwrap(), path);
     let prefix = Prefix::new("agents/a").unwrap();
     prop_assert_eq!(&prefix.rel_path(prefix.key(path).as_str()).unwrap(), path);
     let json = serde_json::to_string(path).unwrap();

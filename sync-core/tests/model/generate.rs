@@ -9,7 +9,7 @@ use super::{
         History, HowToWrite, LocalOp, MassOp, Moment, Mounts, News, Obstacle, Order, PathName,
         RemoteOp, Size, Step, StoreKind,
     },
-    rules::{MERGED, UNSAFE_KEYS, groups},
+    rules::{MERGED, UNSAFE_KEYS, groups, related},
 };
 
 /// The history of a seed.
@@ -96,7 +96,7 @@ impl Generator {
             page_objects: if self.one_in(2) { 1000 } else { 2 },
             order: match self.random.u8(..10) {
                 0 | 1 => Order::Tree,
-                2 => Order::Backwards,
+                2 => Order::Shuffled,
                 _ => Order::Bytes,
             },
             conditions,
@@ -133,11 +133,12 @@ impl Generator {
     }
 
     fn mass_op(&mut self) -> MassOp {
-        match self.random.u8(..7) {
+        match self.random.u8(..8) {
             0 | 1 => MassOp::CreateHere,
             2 => MassOp::CreateThere,
             3 | 4 => MassOp::DeleteMostHere,
             5 => MassOp::DeleteMostThere,
+            6 => MassOp::RenameThere,
             _ => MassOp::RenameHere,
         }
     }
@@ -213,7 +214,9 @@ impl Generator {
                 _ => LocalOp::SetField,
             };
         }
-        match self.random.u8(..22) {
+        match self.random.u8(..24) {
+            22 => LocalOp::Ignore(path),
+            23 => LocalOp::IgnoreNothing,
             0..10 => {
                 let how = match self.random.u8(..3) {
                     0 => HowToWrite::InPlace,
@@ -221,6 +224,9 @@ impl Generator {
                     _ => HowToWrite::Stealthy,
                 };
                 LocalOp::Write(path, how, self.size())
+            }
+            10..14 | 20 if related(path).len() > 1 && self.one_in(2) => {
+                LocalOp::Become(path, self.size())
             }
             10..14 | 20 => LocalOp::Delete(path),
             14..16 => LocalOp::Rename(path, self.path()),
@@ -249,10 +255,15 @@ impl Generator {
                 _ => RemoteOp::SetField,
             };
         }
-        match self.random.u8(..20) {
+        match self.random.u8(..21) {
             0..11 => RemoteOp::Put(path, self.size()),
+            11..17 if related(path).len() > 1 && self.one_in(2) => {
+                RemoteOp::Become(path, self.size())
+            }
             11..17 => RemoteOp::Delete(path),
             17..19 => RemoteOp::CopyFromLocal(path),
+            19 if self.one_in(2) => RemoteOp::Ignore(path),
+            19 => RemoteOp::IgnoreNothing,
             _ => RemoteOp::PutUnsafe(UNSAFE_KEYS[self.random.usize(..UNSAFE_KEYS.len())]),
         }
     }
@@ -414,11 +425,11 @@ impl Generator {
     /// A write that leaves no trace in the stat, within the microseconds between a rename and the look that follows it,
     /// is not found by anybody.
     fn local_op_at_a_point(&mut self) -> LocalOp {
-        match self.local_op() {
-            LocalOp::Write(path, HowToWrite::Stealthy, size) => {
-                LocalOp::Write(path, HowToWrite::InPlace, size)
-            }
-            other => other,
+        let op = self.local_op();
+        if let LocalOp::Write(path, HowToWrite::Stealthy, size) = op {
+            LocalOp::Write(path, HowToWrite::InPlace, size)
+        } else {
+            op
         }
     }
 

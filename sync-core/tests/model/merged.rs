@@ -105,16 +105,16 @@ impl World {
             (Some(broken), found) if found.as_ref() != Some(broken) => {
                 wrong.push(format!("the broken file was touched: {found:?}"));
             }
-            (Some(_), _) => {}
             (None, None) if merged.ours.is_some() => wrong.push("the merged file is lost".into()),
-            (None, None) => {}
-            (None, Some(content)) => match field(content, OURS) {
-                None => wrong.push(format!("no document: {content:?}")),
-                Some(found) if merged.ours.is_some() && found != merged.ours => {
-                    wrong.push(format!("{OURS} was {:?} and is {found:?}", merged.ours));
-                }
-                Some(_) => {}
-            },
+            (None, Some(content)) if document(content).is_none() => {
+                wrong.push(format!("no document: {content:?}"));
+            }
+            (None, Some(content))
+                if merged.ours.is_some() && field(content, OURS) != merged.ours =>
+            {
+                wrong.push(format!("{OURS} was {:?}: {content:?}", merged.ours));
+            }
+            (Some(_) | None, _) => {}
         }
         state.violations.extend(wrong);
     }
@@ -133,15 +133,18 @@ impl World {
     }
 }
 
-/// The value of a field of a document; `None` for what is no object.
-fn field(content: &[u8], name: &str) -> Option<Option<u64>> {
-    let document: Map<String, Value> = serde_json::from_slice(content).ok()?;
-    Some(document.get(name).and_then(Value::as_u64))
+/// `None` for what is no object.
+fn document(content: &[u8]) -> Option<Map<String, Value>> {
+    serde_json::from_slice(content).ok()
+}
+
+fn field(content: &[u8], name: &str) -> Option<u64> {
+    document(content)?.get(name).and_then(Value::as_u64)
 }
 
 fn with_field(content: Option<Bytes>, name: &str, value: u64) -> Bytes {
-    let mut document: Map<String, Value> = content
-        .and_then(|content| serde_json::from_slice(&content).ok())
+    let mut document = content
+        .and_then(|content| document(&content))
         .unwrap_or_default();
     document.insert(name.to_owned(), value.into());
     serde_json::to_vec(&document).unwrap().into()

@@ -8,7 +8,7 @@ use sync_core::{
 use super::{
     check::{self, Expectations},
     history::Approve,
-    run::Run,
+    run::{Run, request},
 };
 
 /// Passes in which everything must come to rest.
@@ -20,7 +20,7 @@ impl Run {
         self.world.clear_the_way();
         self.world.mend_merged();
         let expectations = Expectations::now(&self.world);
-        let request = self.request(Direction::Sync, None, Approve::Yes);
+        let request = request(Direction::Sync, None, Approve::Yes);
         for attempt in 1..=PASSES_TO_REST {
             self.world.note(format!("pass {attempt} to rest"));
             let report = self.pass(&request, &[]).await;
@@ -28,7 +28,7 @@ impl Run {
             let Some(report) = report else {
                 return;
             };
-            self.expect_no_trouble(&report);
+            self.expect_no_trouble(&report, true);
             if self.failed() {
                 return;
             }

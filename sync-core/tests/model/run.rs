@@ -18,7 +18,7 @@ use super::{
     },
     points::{self, Registered},
     rest::summary,
-    rules::{DIRECTORIES, MERGED, locate, merges, mounts},
+    rules::{DIRECTORIES, IGNORE_FILE, MERGED, is_under, locate, merges, mounts},
     store::ScriptedStore,
     world::{Touched, World},
 };
@@ -197,37 +197,17 @@ impl Run {
                 approval,
                 events,
             } => {
-                let request = self.request(*direction, *scope, *approval);
+                let request = request(*direction, *scope, *approval);
                 let report = self.pass(&request, events).await;
                 if let Some(report) = report
                     && events.is_empty()
                 {
-                    self.expect_no_trouble(&report);
+                    self.expect_no_trouble(&report, false);
                     if *direction == Direction::Sync && scope.is_none() {
                         self.make_peace();
                     }
                 }
             }
-        }
-    }
-
-    pub(crate) fn request(
-        &self,
-        direction: Direction,
-        scope: Option<PathName>,
-        approval: Approve,
-    ) -> PassRequest {
-        let paths = scope.map(|scope| MountPath {
-            mount: DIRECTORIES[locate(scope).0].to_owned(),
-            path: RelPath::new(locate(scope).1).unwrap(),
-        });
-        PassRequest {
-            paths: paths.into_iter().collect(),
-            approval: match approval {
-                Approve::Yes => Approval::Given,
-                Approve::No => Approval::None,
-            },
-            ..PassRequest::everything(direction)
         }
     }
 
@@ -257,6 +237,8 @@ impl Run {
         self.store.expect(events);
         let progress = self.progress();
         let paths = std::mem::take(&mut self.world.state().dirty);
+        // The watcher takes a changed ignore file for a change of everything.
+        self.all_dirty |= paths.contains(IGNORE_FILE);
         let everything = std::mem::take(&mut self.all_dirty);
         let session = self.session.clone().unwrap();
         let push = async {
@@ -336,7 +318,7 @@ impl Run {
         }
     }
 
-    pub(crate) fn expect_no_trouble(&self, report: &Report) {
+    pub(crate) fn expect_no_trouble(&self, report: &Report, at_rest: bool) {
         if !self.world.state().obstacles.is_empty() {
             return;
         }
@@ -345,7 +327,15 @@ impl Run {
             if problem.path == MERGED && broken {
                 continue;
             }
-            if !matches!(problem.kind, ProblemKind::UnsafePath | ProblemKind::Denied) {
+            let nested = |path: &&PathName| {
+                **path != problem.path && {
+                    is_under(path, &problem.path) || is_under(&problem.path, path)
+                }
+            };
+            let nested = self.world.pool.iter().any(|path| nested(&path));
+            let two_kinds = !at_rest && nested && problem.kind == ProblemKind::Unsupported;
+            let foreseen = matches!(problem.kind, ProblemKind::UnsafePath | ProblemKind::Denied);
+            if !two_kinds && !foreseen {
                 self.world
                     .violation(format!("without any fault: {problem:?}"));
             }
@@ -356,6 +346,26 @@ impl Run {
     fn make_peace(&self) {
         let agrees = |path: &str| self.world.local_content(path) == self.world.remote_content(path);
         self.world.state().touched.retain(|path, _| !agrees(path));
+    }
+}
+
+/// A pass over everything, or over what is at and below a path.
+pub(crate) fn request(
+    direction: Direction,
+    scope: Option<PathName>,
+    approval: Approve,
+) -> PassRequest {
+    let paths = scope.map(|scope| MountPath {
+        mount: DIRECTORIES[locate(scope).0].to_owned(),
+        path: RelPath::new(locate(scope).1).unwrap(),
+    });
+    PassRequest {
+        paths: paths.into_iter().collect(),
+        approval: match approval {
+            Approve::Yes => Approval::Given,
+            Approve::No => Approval::None,
+        },
+        ..PassRequest::everything(direction)
     }
 }
 

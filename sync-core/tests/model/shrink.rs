@@ -102,9 +102,10 @@ fn events(step: &mut Step) -> Option<&mut Vec<Event>> {
 }
 
 fn acts(step: &mut Step) -> Option<&mut Vec<Act>> {
-    match step {
-        Step::Resident { acts, .. } => Some(acts),
-        _ => None,
+    if let Step::Resident { acts, .. } = step {
+        Some(acts)
+    } else {
+        None
     }
 }
 

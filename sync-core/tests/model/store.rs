@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    hash::{Hash as _, Hasher as _},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -244,11 +245,7 @@ impl ScriptedStore {
                 break;
             }
         }
-        match self.kind.order {
-            Order::Bytes => {}
-            Order::Tree => objects.sort_by_key(|object| object.key.replace('/', "\0")),
-            Order::Backwards => objects.reverse(),
-        }
+        objects.sort_by_key(|object| self.place(&object.key));
         Ok(objects)
     }
 }
@@ -263,14 +260,9 @@ impl ObjectStore for ScriptedStore {
             let verdict = self.before("LIST", prefix).await?;
             let objects = self.sorted(prefix).await?;
             // The token is the last key of the page before; where it is gone the listing goes on behind its place.
-            let is_behind = |key: &str, token: &str| match self.kind.order {
-                Order::Bytes => key > token,
-                Order::Tree => key.replace('/', "\0") > token.replace('/', "\0"),
-                Order::Backwards => key < token,
-            };
-            let mut rest = objects
-                .into_iter()
-                .filter(|object| token.is_none_or(|token| is_behind(&object.key, token)));
+            let mut rest = objects.into_iter().filter(|object| {
+                token.is_none_or(|token| self.place(&object.key) > self.place(token))
+            });
             let page: Vec<_> = rest.by_ref().take(self.kind.page_objects).collect();
             let next = rest
                 .next()
