@@ -31,6 +31,16 @@ impl Digest {
         to_hex(&self.0)
     }
 
+    /// Reads what [`Digest::to_hex`] writes; `None` for anything else.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let pairs = text.as_bytes().chunks(2);
+        let bytes: Option<Vec<u8>> = pairs
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect();
+        Self::from_slice(&bytes?).filter(|digest| digest.to_hex() == text)
+    }
+
     /// The form that `x-amz-checksum-sha256` has.
     #[must_use]
     pub fn to_base64(&self) -> String {

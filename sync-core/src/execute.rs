@@ -6,6 +6,7 @@
 //! and decides anew.
 
 mod attributes;
+pub(crate) mod carry;
 mod clear;
 mod delete;
 mod incoming;

@@ -6,6 +6,7 @@
 //! all that the other modules see. Owns the schema, its rules of inheritance and the meaning of path patterns. Never
 //! reads files, the environment or a clock: texts and values are handed in.
 
+mod carry;
 mod glob;
 mod inherit;
 mod mistake;
@@ -22,13 +23,16 @@ mod tree;
 mod variables;
 
 pub use self::{
+    carry::Carry,
     glob::{Glob, GlobError},
     mistake::{LayoutError, Mistake},
     resolved::{Mount, ResolvedLayout},
     rules::{Deletes, Executable, Rule, Rules, SyncMode},
-    runtime::{ReadyCheck, ReadyProbe, Reload, ReloadAction, ReloadSignal, Restart, RuntimeSpec},
+    runtime::{
+        FileText, ReadyCheck, ReadyProbe, Reload, ReloadAction, ReloadSignal, Restart, RuntimeSpec,
+    },
     set::{EMBEDDED, Layout, LayoutSet},
     step::{Need, PullStep, RunStep, Step},
     team::{Team, TeamRole, team_from_agents_md},
-    variables::{Variable, Variables},
+    variables::{StoreKeys, Variable, Variables},
 };

@@ -33,6 +33,7 @@
 
 pub mod backoff;
 pub mod baseline;
+pub mod carry;
 pub mod conflict;
 pub mod control;
 pub mod debounce;

@@ -96,6 +96,23 @@ impl Selection {
                 .is_some_and(|files| files.excludes_all_in(directory))
     }
 
+    /// True when a watcher need not enter `directory`: nothing below it can travel or stands for a file that does, or it is
+    /// ignored. False when in doubt.
+    #[must_use]
+    pub fn hides(&self, directory: &RelPath) -> bool {
+        self.rules.hides(directory)
+            || self
+                .files
+                .as_ref()
+                .is_some_and(|files| files.excludes_all_in(directory))
+    }
+
+    /// True when a watcher is to tell of changes of `path`: it may travel, or stands for a file that does, and is not ignored.
+    #[must_use]
+    pub fn notices(&self, path: &RelPath) -> bool {
+        self.rules.notices(path) && !self.ignores(path)
+    }
+
     /// What was wrong with the ignore files that were read since the last call.
     #[must_use]
     pub fn take_problems(&self) -> Vec<IgnoreProblem> {

@@ -3,6 +3,7 @@
 //! A pass plans each mount, executes the plan, and decides anew about the paths that changed meanwhile, a few times at
 //! most. Never decides anything itself. One session at a time has a mount open; passes of a session run one by one.
 
+mod carry;
 mod conflicts;
 mod dry_run;
 mod listing;

@@ -2,7 +2,7 @@
 //!
 //! A history is two writers, passes, engines, and everything that can go wrong in between; it follows from its seed.
 //! Crashes end the session at any request and at any failpoint: from there on nothing of it has an effect.
-//! `HICLAW_MODEL_HISTORIES` sets how many are tried, `HICLAW_MODEL_SEED` tries a single one. A history that fails is
+//! `HICLAW_MODEL_HISTORIES` sets how many are tried and `HICLAW_MODEL_FROM` the first seed, `HICLAW_MODEL_SEED` tries a single one. A history that fails is
 //! shortened and printed; once understood it becomes a test of its own in `regressions`.
 
 #[cfg(test)]

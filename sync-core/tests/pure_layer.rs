@@ -4,7 +4,7 @@
 mod tests {
     use std::{fs, path::Path};
 
-    const PURE: [&str; 9] = [
+    const PURE: [&str; 10] = [
         "layout",
         "merge",
         "reconcile",
@@ -14,6 +14,7 @@ mod tests {
         "conflict",
         "debounce",
         "backoff",
+        "carry",
     ];
     const FORBIDDEN: [&str; 7] = [
         "tokio",

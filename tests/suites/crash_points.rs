@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 use sync_core::failpoint::{COMPILED, Point};
-use testkit::{Store, on_store};
+use testkit::{Store, on_store, tools};
 
 use self::scene::{COPIES, Ended, Files, LARGE_BYTES, Size, first_scene, move_on, scene};
 
@@ -28,6 +28,8 @@ on_store!(
     a_damaged_state_database_loses_no_version
 );
 
+/// Why nothing is tried in a release build.
+const NO_POINTS: &str = "this build has no failpoints; use --features sync-core/failpoints";
 /// Crashes looked into at the same time: they wait more than they compute.
 const AT_ONCE: usize = 3;
 
@@ -107,7 +109,9 @@ async fn for_every_point<F>(
 where
     F: Future<Output = Result<()>>,
 {
-    ensure!(COMPILED, "this build has no failpoints");
+    if !COMPILED {
+        return tools::skip(NO_POINTS);
+    }
     futures_util::stream::iter(points)
         .map(|point| {
             let checked = check(point);
@@ -216,7 +220,9 @@ async fn a_crash_during_the_recovery_from_a_crash_is_survived(store: &'static St
 async fn a_worker_killed_before_it_pushes_an_edit_pushes_it_at_the_next_start(
     store: &'static Store,
 ) -> Result<()> {
-    ensure!(COMPILED, "this build has no failpoints");
+    if !COMPILED {
+        return tools::skip(NO_POINTS);
+    }
     let points = [
         Point::DirtyTaken,
         Point::ReadToSend,

@@ -94,6 +94,34 @@ impl Runtime {
         Ok(bin)
     }
 
+    /// Puts the stand-in into `place` as the program that a layout names. Every start's program and arguments are written
+    /// down, one a line; `prelude` is shell that runs before, with the records' directory in `$records`.
+    pub fn install(&self, place: &Path, prelude: &str) -> Result<()> {
+        let script = self.as_program(prelude);
+        fs::create_dir_all(place.parent().context("a program in a directory")?)?;
+        fs::write(place, script)?;
+        Ok(fs::set_permissions(
+            place,
+            fs::Permissions::from_mode(0o755),
+        )?)
+    }
+
+    /// The text of such a program.
+    #[must_use]
+    pub fn as_program(&self, prelude: &str) -> String {
+        format!(
+            "#!/bin/sh\nrecords='{}'\nprintf '%s\\n' \"$0\" \"$@\" >\"$records/argv\"\n{prelude}\nexec '{}'\n",
+            self.path(""),
+            self.command().join("' '"),
+        )
+    }
+
+    /// Program and arguments of the latest start of what [`Runtime::install`] put somewhere.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        self.record("argv").lines().map(str::to_owned).collect()
+    }
+
     /// The arguments of every call of the program that [`Runtime::install_as_openclaw`] installed.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {

@@ -144,3 +144,19 @@ fn built(name: &str, variable: &str) -> Result<PathBuf> {
         ),
     }
 }
+
+/// True where a test may have a view of the file system of its own; where not, the running test is recorded as skipped.
+pub fn own_mounts_or_skip() -> Result<bool> {
+    let arguments = ["--user", "--map-root-user", "--mount", "true"];
+    let made = std::process::Command::new("unshare")
+        .args(arguments)
+        .output();
+    match made {
+        Ok(output) if output.status.success() => Ok(true),
+        Ok(output) => {
+            let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            skip(&format!("no mounts of its own: {reason}")).map(|()| false)
+        }
+        Err(error) => skip(&format!("no unshare: {error}")).map(|()| false),
+    }
+}

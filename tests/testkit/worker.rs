@@ -22,6 +22,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     options: Vec<String>,
     runtime: Choice,
+    program: Program,
 }
 
 /// What the worker runs.
@@ -33,6 +34,15 @@ enum Choice {
     AsOpenclaw,
     /// What the layout names, as installed.
     Layout,
+    /// The stand-in, as a program of any layout.
+    Program,
+}
+
+/// Where the stand-in is put for [`Choice::Program`], and what it does before it runs.
+#[derive(Debug, Default)]
+struct Program {
+    name: String,
+    prelude: String,
 }
 
 /// A started worker. Dropping it kills it with everything it started.
@@ -88,6 +98,31 @@ impl Builder {
         self
     }
 
+    /// Runs the layout's own command, with the stand-in runtime in the place of its program: an absolute path below `/opt`,
+    /// which the worker then sees with that program alone in it, or a name for the front of `PATH`. `prelude` is shell
+    /// that runs before the stand-in.
+    #[must_use]
+    pub fn as_program(mut self, name: &str, prelude: &str) -> Self {
+        self.runtime = Choice::Program;
+        self.program = Program {
+            name: name.to_owned(),
+            prelude: prelude.to_owned(),
+        };
+        self
+    }
+
+    /// The stand-in's script, as [`Builder::as_program`] would install it: for a program that comes from the bucket.
+    pub fn program_text(&self, prelude: &str) -> Result<String> {
+        let records = self.records()?;
+        Ok(Runtime::create(&records, Manners::Good)?.as_program(prelude))
+    }
+
+    fn records(&self) -> Result<PathBuf> {
+        let records = self.dir.path().join("runtime");
+        fs::create_dir_all(&records)?;
+        Ok(records)
+    }
+
     /// The root of the local tree.
     #[must_use]
     pub fn root(&self) -> PathBuf {
@@ -107,11 +142,10 @@ impl Builder {
             .create(true)
             .append(true)
             .open(self.dir.path().join("log"))?;
-        let records = self.dir.path().join("runtime");
-        fs::create_dir_all(&records)?;
+        let records = self.records()?;
         let runtime = match self.runtime {
             Choice::Command(manners) => Some(Runtime::create(&records, manners)?),
-            Choice::AsOpenclaw => Some(Runtime::create(&records, Manners::Good)?),
+            Choice::AsOpenclaw | Choice::Program => Some(Runtime::create(&records, Manners::Good)?),
             Choice::Layout => None,
         };
         let mut path = std::env::var_os("PATH").unwrap_or_default();
@@ -120,6 +154,19 @@ impl Builder {
             path = std::env::join_paths(front.into_iter().chain(std::env::split_paths(&path)))?;
         }
         let mut command = Command::new(tools::worker_entrypoint()?);
+        if let (Choice::Program, Some(runtime)) = (self.runtime, &runtime) {
+            let Program { name, prelude } = &self.program;
+            if let Some(below) = name.strip_prefix("/opt/") {
+                let opt = self.dir.path().join("opt");
+                runtime.install(&opt.join(below), prelude)?;
+                command = seeing(&opt, command.get_program());
+            } else if !name.is_empty() {
+                let bin = self.dir.path().join("bin");
+                runtime.install(&bin.join(name), prelude)?;
+                path =
+                    std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&path)))?;
+            }
+        }
         command
             .args(["--root".as_ref(), self.root().as_os_str()])
             .args(&self.options)
@@ -144,6 +191,15 @@ impl Builder {
     }
 }
 
+/// `program`, which sees `opt` as `/opt`; its process keeps its id.
+fn seeing(opt: &Path, program: &std::ffi::OsStr) -> Command {
+    let mut command = Command::new("unshare");
+    let mount = "mount --bind \"$0\" /opt && exec \"$@\"";
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount]);
+    command.arg(opt).arg(program);
+    command
+}
+
 impl Worker {
     /// A worker of the agent [`agent::NAME`] on `bucket`, with an empty root and the stand-in runtime. It pulls by
     /// schedule only once an hour, so that a test sees no pull that it did not ask for.
@@ -157,6 +213,7 @@ impl Worker {
             environment: environment(bucket),
             options,
             runtime: Choice::Command(Manners::Good),
+            program: Program::default(),
         })
     }
 

@@ -77,6 +77,14 @@ async fn check(cli: &Cli) -> anyhow::Result<u8> {
     let mut document = settings.redacted();
     if let Some(fields) = document.as_object_mut() {
         fields.insert("layout_resolved".to_owned(), layout.name.into());
+        // Keys of the store stand in it by their names.
+        let runtime = serde_json::json!({
+            "command": layout.runtime.command,
+            "cwd": layout.runtime.cwd,
+            "env": layout.runtime.env,
+            "default_env": layout.runtime.default_env,
+        });
+        fields.insert("layout_runtime".to_owned(), runtime);
     }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{document:#}").context("can't print")?;

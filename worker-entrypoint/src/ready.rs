@@ -101,12 +101,11 @@ impl Prober {
                     Err(error) => Err(chain(&error)),
                 }
             }
-            ReadyCheck::File { path, contains } => {
-                let (workspace, path, contains) =
-                    (self.workspace.clone(), path.clone(), contains.clone());
+            ReadyCheck::File { path, text } => {
+                let (workspace, path, text) = (self.workspace.clone(), path.clone(), text.clone());
                 let looked = tokio::task::spawn_blocking(move || match workspace.read(&path) {
-                    Ok(Some(content)) if holds(&content, contains.as_bytes()) => Ok(()),
-                    Ok(Some(_)) => Err(format!("{path} does not hold {contains:?}")),
+                    Ok(Some(content)) if text.is_in(&content) => Ok(()),
+                    Ok(Some(_)) => Err(format!("{path} does not hold {text}")),
                     Ok(None) => Err(format!("{path} is not there")),
                     Err(error) => Err(chain(&error)),
                 });
@@ -114,10 +113,6 @@ impl Prober {
             }
         }
     }
-}
-
-fn holds(content: &[u8], text: &[u8]) -> bool {
-    text.is_empty() || content.windows(text.len()).any(|window| window == text)
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub(super) async fn run(
     };
     let report = match ControlClient::connect(&worker::state_directory(&settings)).await? {
         Some(client) => ask(client, way, arguments).await?,
-        None => alone(global, settings, way, arguments).await?,
+        None => Box::pin(alone(global, settings, way, arguments)).await?,
     };
     output::report(&mut io::stdout().lock(), form(global), mood, &report)
         .context("can't write the result")?;

@@ -39,6 +39,8 @@ const DEFAULT_ENV_TIMEOUT: Duration = Duration::from_mins(5);
 pub struct Settings {
     /// The agent's name.
     pub worker: String,
+    /// Its name in the controller's paths.
+    pub worker_cr: String,
     /// How to reach the store.
     pub store: StoreSettings,
     /// `<alias>/<bucket>`, as `mc` takes it.
@@ -93,12 +95,16 @@ impl Settings {
     fn read(options: &GlobalOptions, lookup: &Lookup<'_>) -> Self {
         let generation = lookup.generation();
         let worker = worker(lookup, options).unwrap_or_default();
-        let controller = controller(lookup, &worker);
+        let worker_cr = lookup
+            .text("WORKER_CR_NAME")
+            .unwrap_or_else(|| worker.clone());
+        let controller = controller(lookup, &worker_cr);
         let store = store::store(lookup, options, controller.is_some());
         let (alias, storage_prefix) = storage_prefix(lookup, generation, &store.bucket);
         let (root, workspace) = places(lookup, options, generation, &worker);
         Self {
             worker,
+            worker_cr,
             store,
             storage_prefix,
             alias,
@@ -142,6 +148,7 @@ impl Settings {
         .with(Variable::AiGatewayUrl, &self.ai_gateway_url)
         .with_team(team);
         let optional = [
+            (Variable::WorkerCr, Some(&self.worker_cr)),
             (Variable::FsEndpoint, self.store.endpoint.as_ref()),
             (
                 Variable::ControllerUrl,
@@ -191,12 +198,9 @@ fn controller(lookup: &Lookup<'_>, worker: &str) -> Option<Controller> {
     let key = lookup
         .plain("HICLAW_WORKER_API_KEY")
         .map(|found| TokenSource::Value(Secret::new(found.value)));
-    let worker = lookup
-        .text("WORKER_CR_NAME")
-        .unwrap_or_else(|| worker.to_owned());
     Some(Controller {
         url,
-        worker,
+        worker: worker.to_owned(),
         tokens: token.into_iter().chain(file).chain(key).collect(),
     })
 }

@@ -21,6 +21,9 @@ pub(super) async fn run(
     tasks: Vec<Task>,
     executed: &mut Executed,
 ) -> Result<(), ExecuteError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
     let (local, remote): (Vec<_>, Vec<_>) = tasks
         .into_iter()
         .partition(|task| task.decision == Decision::DeleteLocal);

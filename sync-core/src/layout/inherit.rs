@@ -5,7 +5,8 @@
 //! - a mount of the same name keeps what the child does not say; the child's rules come before the parent's
 //! - a merge of the same path gets the child's rows before the parent's, and the protected fields of both
 //! - the runtime keeps what the child does not say; environment variables are added or replaced one by one
-//! - other mounts and merges are added at the end
+//! - a carry to the same file is replaced
+//! - other mounts, merges and carries are added at the end
 //!
 //! Works on trees, so that every value keeps the place where it was written. What has the wrong shape is passed on: the
 //! readers report it.
@@ -17,6 +18,7 @@ pub(super) fn inherit(child: &Table, parent: &Table) -> Table {
     overlay(child, parent, |name, ours, theirs| match name {
         "mount" => by_key("name", ours, theirs, &merge_mount),
         "merge" => by_key("path", ours, theirs, &merge_merge),
+        "carry" => by_key("to", ours, theirs, &|child, _| child.clone()),
         "runtime" => tables(ours, theirs, &merge_runtime),
         "reload" => tables(ours, theirs, &|child, parent| {
             overlay(child, parent, |_, ours, _| ours.clone())
@@ -44,7 +46,7 @@ fn merge_merge(child: &Table, parent: &Table) -> Table {
 
 fn merge_runtime(child: &Table, parent: &Table) -> Table {
     overlay(child, parent, |name, ours, theirs| match name {
-        "env" => tables(ours, theirs, &|child, parent| {
+        "env" | "default_env" => tables(ours, theirs, &|child, parent| {
             overlay(child, parent, |_, ours, _| ours.clone())
         }),
         _ => ours.clone(),

@@ -3,6 +3,7 @@
 //! Owns the top of the schema, mounts and merges, and what must hold between them. Every mistake is noted and reading goes
 //! on, so that one check shows them all.
 
+mod carry;
 mod rule;
 mod runtime;
 mod steps;
@@ -56,11 +57,13 @@ fn read(context: &Context<'_>, table: &Table) -> Option<ResolvedLayout> {
         context.mistake(fields.place(), "the layout has no `name`");
     }
     let description = fields.text("description").unwrap_or_default().to_owned();
-    let placed = mounts(context, &fields);
+    let mut placed = mounts(context, &fields);
+    let declared = mount_names(&fields);
+    carry::carries(context, &fields, &declared, &mut placed);
     overlaps(context, &placed);
     let merges = merges(context, &fields);
     let names = steps::Names {
-        declared: mount_names(&fields),
+        declared,
         active: placed
             .iter()
             .map(|placed| placed.mount.name.as_str())
@@ -129,9 +132,14 @@ fn mount<'t>(context: &Context<'_>, table: &'t Table) -> Option<Placed<'t>> {
         // A mount without a name cannot be one of a parent.
         context.mistake(fields.place(), "[[mount]] has no `name`");
     }
-    let when = fields.choice("when", &[("team-leader", TeamRole::Leader)]);
-    if when.is_some_and(|role| role != context.variables.role()) {
-        return None;
+    let when = fields.choice(
+        "when",
+        &[("team-leader", When::Leader), ("never", When::Never)],
+    );
+    match when {
+        Some(When::Leader) if context.variables.role() != TeamRole::Leader => return None,
+        Some(When::Never) => return None,
+        Some(When::Leader) | None => {}
     }
     let prefix = prefix(context, &fields);
     let local = fields
@@ -157,6 +165,15 @@ fn mount<'t>(context: &Context<'_>, table: &'t Table) -> Option<Placed<'t>> {
         groups: read.groups,
         merged: read.merged,
     })
+}
+
+/// Which workers have a mount.
+#[derive(Clone, Copy)]
+enum When {
+    /// Leaders of a team.
+    Leader,
+    /// None: a child takes a mount of its parent out.
+    Never,
 }
 
 /// The prefix; that of the team for the members of one.

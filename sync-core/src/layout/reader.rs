@@ -8,7 +8,7 @@ use super::{
     glob::Glob,
     mistake::{Mistake, Place},
     tree::{Node, Table, Value},
-    variables::Variables,
+    variables::{StoreKeys, Variables},
 };
 use crate::path::RelPath;
 
@@ -48,8 +48,22 @@ impl<'a> Context<'a> {
         self.mistakes.into_inner()
     }
 
-    /// `text` with its variables filled in.
+    /// `text` with its variables filled in. Keys of the store are a mistake: a resolved layout is shown to people.
     pub(super) fn fill(&self, text: &str, place: &Place) -> Option<String> {
+        let filled = self.fill_with_keys(text, place)?;
+        let Some(key) = StoreKeys::first_in(&filled) else {
+            return Some(filled);
+        };
+        let message = format!(
+            "`{{{}}}` is filled in only when the runtime is started; it can stand in `command` and `env` of [runtime]",
+            key.name()
+        );
+        self.mistake(place, message);
+        None
+    }
+
+    /// The same, with the names of the store's keys left in it.
+    pub(super) fn fill_with_keys(&self, text: &str, place: &Place) -> Option<String> {
         self.variables
             .fill(text)
             .map_err(|error| self.mistake(place, error.to_string()))
@@ -247,11 +261,24 @@ impl<'c, 't> Fields<'c, 't> {
 
     /// Program and arguments with their variables filled in; `None` when the field is absent or wrong.
     pub(super) fn command(&self, name: &'static str) -> Option<Vec<String>> {
+        self.words(name, |text, place| self.context.fill(text, place))
+    }
+
+    /// The same, with the names of the store's keys left in it.
+    pub(super) fn command_with_keys(&self, name: &'static str) -> Option<Vec<String>> {
+        self.words(name, |text, place| self.context.fill_with_keys(text, place))
+    }
+
+    fn words(
+        &self,
+        name: &'static str,
+        fill: impl Fn(&str, &Place) -> Option<String>,
+    ) -> Option<Vec<String>> {
         let node = self.node(name)?;
         let words: Option<Vec<_>> = self
             .texts(name)
             .into_iter()
-            .map(|(text, place)| self.context.fill(text, place))
+            .map(|(text, place)| fill(text, place))
             .collect();
         let words = words?;
         if words.first().is_none_or(String::is_empty) {

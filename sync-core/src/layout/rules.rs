@@ -6,7 +6,10 @@ use std::fmt;
 
 use globset::{GlobSet, GlobSetBuilder};
 
-use super::glob::{Glob, GlobError};
+use super::{
+    carry::Carry,
+    glob::{Glob, GlobError},
+};
 use crate::{conflict, path::RelPath, report::Side};
 
 /// Patterns of what belongs to the engine itself, on either side.
@@ -168,6 +171,7 @@ pub struct Rules {
     kept_copies: Rule,
     /// For those of what is never pushed.
     local_copies: Rule,
+    carries: Vec<Carry>,
 }
 
 #[derive(Clone)]
@@ -225,7 +229,26 @@ impl Rules {
                 ..Rule::new(globs(&[CONFLICT_COPIES])?, SyncMode::Both)
             },
             local_copies: Rule::new(globs(&[CONFLICT_COPIES])?, SyncMode::None),
+            carries: Vec::new(),
         })
+    }
+
+    /// Adds inner files that stand for an outer one.
+    pub fn add_carry(&mut self, carry: Carry) {
+        self.carries.push(carry);
+    }
+
+    /// The inner files that stand for outer ones.
+    #[must_use]
+    pub fn carries(&self) -> &[Carry] {
+        &self.carries
+    }
+
+    /// True when a watcher is to tell of changes of `path`: it may travel, or stands for a file that does.
+    #[must_use]
+    pub fn notices(&self, path: &RelPath) -> bool {
+        self.carries.iter().any(|carry| carry.is_inner(path))
+            || self.rule_for(path).sync != SyncMode::None
     }
 
     /// The rule for `path`: the first one with a pattern that matches.
@@ -263,6 +286,14 @@ impl Rules {
     #[must_use]
     pub fn prunes(&self, directory: &RelPath) -> bool {
         self.covered(directory, |sync| sync == SyncMode::None)
+    }
+
+    /// True when a watcher need not enter `directory`: nothing below it can travel or is carried. False when in doubt.
+    #[must_use]
+    pub fn hides(&self, directory: &RelPath) -> bool {
+        let holds = |inner: &RelPath| inner.is_under(directory);
+        let mut inner = self.carries.iter().flat_map(|carry| &carry.from);
+        self.prunes(directory) && !inner.any(holds)
     }
 
     /// True when nothing below `directory` can be pushed, so that a watcher need not enter it. False when in doubt.

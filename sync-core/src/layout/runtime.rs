@@ -9,12 +9,15 @@ use crate::path::RelPath;
 /// `[runtime]`: the process that the worker is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeSpec {
-    /// Program and arguments; never empty.
+    /// Program and arguments; never empty. Keys of the store stand in it by their variables' names: see
+    /// [`StoreKeys`](super::StoreKeys).
     pub command: Vec<String>,
     /// The directory it runs in; the workspace unless given.
     pub cwd: PathBuf,
-    /// Added to the environment; wins over what is there.
+    /// Added to the environment; wins over what is there. Keys of the store as in `command`.
     pub env: BTreeMap<String, String>,
+    /// Added where the environment has no such variable, or an empty one.
+    pub default_env: BTreeMap<String, String>,
     /// Whether it is started again when it ends.
     pub restart: Restart,
     /// Time between SIGTERM and SIGKILL.
@@ -76,8 +79,44 @@ pub enum ReadyCheck {
         /// The file, relative to the workspace.
         path: RelPath,
         /// The text.
-        contains: String,
+        text: FileText,
     },
+}
+
+/// A text, and where in a file it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileText {
+    /// Anywhere.
+    Contains(String),
+    /// At the start of a line.
+    LineStartsWith(String),
+}
+
+impl FileText {
+    /// True when `content` holds the text there.
+    #[must_use]
+    pub fn is_in(&self, content: &[u8]) -> bool {
+        match self {
+            Self::Contains(text) => {
+                text.is_empty()
+                    || content
+                        .windows(text.len())
+                        .any(|window| window == text.as_bytes())
+            }
+            Self::LineStartsWith(text) => content
+                .split(|byte| *byte == b'\n')
+                .any(|line| line.starts_with(text.as_bytes())),
+        }
+    }
+}
+
+impl fmt::Display for FileText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Contains(text) => write!(f, "{text:?}"),
+            Self::LineStartsWith(text) => write!(f, "a line that starts with {text:?}"),
+        }
+    }
 }
 
 /// `[reload.GROUP]`: what to do after files of a group were published.

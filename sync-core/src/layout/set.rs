@@ -12,8 +12,23 @@ use super::{
 };
 
 /// The layouts in the binary: name and text.
-pub const EMBEDDED: [(&str, &str); 1] =
-    [("openclaw", include_str!("../../../layouts/openclaw.toml"))];
+pub const EMBEDDED: [(&str, &str); 9] = [
+    ("openclaw", include_str!("../../../layouts/openclaw.toml")),
+    ("copaw", include_str!("../../../layouts/copaw.toml")),
+    ("qwenpaw", include_str!("../../../layouts/qwenpaw.toml")),
+    ("hermes", include_str!("../../../layouts/hermes.toml")),
+    ("openhuman", include_str!("../../../layouts/openhuman.toml")),
+    ("manager", include_str!("../../../layouts/manager.toml")),
+    (
+        "openclaw-runner",
+        include_str!("../../../layouts/openclaw-runner.toml"),
+    ),
+    ("clawster", include_str!("../../../layouts/clawster.toml")),
+    (
+        "clawmatrix",
+        include_str!("../../../layouts/clawmatrix.toml"),
+    ),
+];
 
 /// A layout as written.
 ///

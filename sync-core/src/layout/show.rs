@@ -6,9 +6,10 @@
 use std::{fmt, num::NonZeroU32, time::Duration};
 
 use super::{
+    carry::Carry,
     resolved::{Mount, ResolvedLayout},
     rules::{Executable, Rule},
-    runtime::{ReadyCheck, ReadyProbe, Reload, ReloadAction, RuntimeSpec},
+    runtime::{FileText, ReadyCheck, ReadyProbe, Reload, ReloadAction, RuntimeSpec},
     step::{Need, PullStep, Step},
 };
 use crate::merge::MergeRules;
@@ -22,6 +23,9 @@ impl fmt::Display for ResolvedLayout {
         }
         for (path, merge) in &self.merges {
             show_merge(f, path.as_str(), merge)?;
+        }
+        for mount in &self.mounts {
+            (mount.rules.carries().iter()).try_for_each(|carry| show_carry(f, mount, carry))?;
         }
         for step in &self.steps {
             show_step(f, step)?;
@@ -94,6 +98,13 @@ fn show_merge(f: &mut fmt::Formatter<'_>, path: &str, merge: &MergeRules) -> fmt
     writeln!(f, "]")
 }
 
+fn show_carry(f: &mut fmt::Formatter<'_>, mount: &Mount, carry: &Carry) -> fmt::Result {
+    writeln!(f, "\n[[carry]]")?;
+    field(f, "mount", &mount.name)?;
+    writeln!(f, "from = {}", list(&carry.from))?;
+    field(f, "to", carry.to.as_str())
+}
+
 fn show_step(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
     writeln!(f, "\n[[step]]")?;
     field(f, "do", step.name())?;
@@ -152,11 +163,13 @@ fn show_runtime(f: &mut fmt::Formatter<'_>, runtime: &RuntimeSpec) -> fmt::Resul
     duration(f, "stop_grace", runtime.stop_grace)?;
     let crash_limit = runtime.crash_limit.map_or(0, NonZeroU32::get);
     writeln!(f, "crash_limit = {crash_limit}")?;
-    writeln!(f, "\n[runtime.env]")?;
-    runtime
-        .env
-        .iter()
-        .try_for_each(|(name, value)| field(f, &key(name), value))
+    for (table, variables) in [("env", &runtime.env), ("default_env", &runtime.default_env)] {
+        writeln!(f, "\n[runtime.{table}]")?;
+        for (name, value) in variables {
+            field(f, &key(name), value)?;
+        }
+    }
+    Ok(())
 }
 
 fn show_ready(f: &mut fmt::Formatter<'_>, ready: &ReadyProbe) -> fmt::Result {
@@ -167,9 +180,12 @@ fn show_ready(f: &mut fmt::Formatter<'_>, ready: &ReadyProbe) -> fmt::Result {
             field(f, "http", url)?;
             writeln!(f, "status = {status}")?;
         }
-        ReadyCheck::File { path, contains } => {
+        ReadyCheck::File { path, text } => {
             field(f, "file", path.as_str())?;
-            field(f, "contains", contains)?;
+            match text {
+                FileText::Contains(text) => field(f, "contains", text)?,
+                FileText::LineStartsWith(text) => field(f, "line_starts_with", text)?,
+            }
         }
     }
     duration(f, "interval", ready.interval)?;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::team::{Team, TeamRole};
+use crate::secret::Secret;
 
 /// A name that layouts may use in `prefix`, `team_prefix`, `path`, commands, `cwd`, environment values, URLs and keys.
 /// Path patterns and messages take none: braces are alternatives there, or plain text.
@@ -37,6 +38,13 @@ pub enum Variable {
     AiGatewayUrl,
     /// `{controller_url}`: the controller.
     ControllerUrl,
+    /// `{worker_cr}`: the agent's name in the controller's paths; its name unless set.
+    WorkerCr,
+    /// `{fs_access_key}`: the store's access key. It stands for itself in a resolved layout, which is shown to people: see
+    /// [`StoreKeys`].
+    FsAccessKey,
+    /// `{fs_secret_key}`: the secret key; the same holds for it.
+    FsSecretKey,
     /// `{candidate}`: in `validate`, the file that is about to be published. It stands for itself in a resolved layout: only
     /// the caller of the command knows the path.
     Candidate,
@@ -44,7 +52,7 @@ pub enum Variable {
 
 impl Variable {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Worker,
         Self::Workspace,
         Self::Root,
@@ -58,6 +66,9 @@ impl Variable {
         Self::MatrixUrl,
         Self::AiGatewayUrl,
         Self::ControllerUrl,
+        Self::WorkerCr,
+        Self::FsAccessKey,
+        Self::FsSecretKey,
         Self::Candidate,
     ];
 
@@ -78,6 +89,9 @@ impl Variable {
             Self::MatrixUrl => "matrix_url",
             Self::AiGatewayUrl => "ai_gateway_url",
             Self::ControllerUrl => "controller_url",
+            Self::WorkerCr => "worker_cr",
+            Self::FsAccessKey => "fs_access_key",
+            Self::FsSecretKey => "fs_secret_key",
             Self::Candidate => "candidate",
         }
     }
@@ -105,8 +119,17 @@ impl Variables {
             (Variable::Root, root.to_owned()),
             (Variable::Workspace, workspace.to_owned()),
             (Variable::Home, workspace.to_owned()),
-            (Variable::Candidate, "{candidate}".to_owned()),
+            (Variable::WorkerCr, worker.to_owned()),
         ]);
+        let by_name = [
+            Variable::FsAccessKey,
+            Variable::FsSecretKey,
+            Variable::Candidate,
+        ];
+        let values = values
+            .into_iter()
+            .chain(by_name.map(|variable| (variable, format!("{{{}}}", variable.name()))))
+            .collect();
         Self {
             values,
             role: TeamRole::Member,
@@ -192,6 +215,63 @@ fn name_at_start(text: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, behind))
 }
 
+/// The keys of the store for a runtime that wants them on its command line or in its environment.
+///
+/// A resolved layout holds `{fs_access_key}` and `{fs_secret_key}` by name, so that it can be shown and logged; the values
+/// are put in by whoever starts the process.
+#[derive(Debug, Clone, Default)]
+pub struct StoreKeys {
+    access_key: Secret,
+    secret_key: Secret,
+}
+
+impl StoreKeys {
+    const NAMES: [Variable; 2] = [Variable::FsAccessKey, Variable::FsSecretKey];
+
+    /// These keys.
+    #[must_use]
+    pub fn new(access_key: Secret, secret_key: Secret) -> Self {
+        Self {
+            access_key,
+            secret_key,
+        }
+    }
+
+    /// `text` with the names replaced. What a key itself holds is not looked at again.
+    #[must_use]
+    pub fn fill(&self, text: &str) -> Secret {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            filled.push_str(before);
+            let name = name_at_start(after);
+            let key = name.and_then(|(name, behind)| Some((self.key(name)?, behind)));
+            if let Some((key, behind)) = key {
+                filled.push_str(key.expose());
+                rest = behind;
+            } else {
+                filled.push('{');
+                rest = after;
+            }
+        }
+        filled.push_str(rest);
+        Secret::new(filled)
+    }
+
+    fn key(&self, name: &str) -> Option<&Secret> {
+        [&self.access_key, &self.secret_key]
+            .into_iter()
+            .zip(Self::NAMES)
+            .find_map(|(key, variable)| (variable.name() == name).then_some(key))
+    }
+
+    /// The first key that `text` names.
+    pub(super) fn first_in(text: &str) -> Option<Variable> {
+        let named = |variable: &Variable| text.contains(&format!("{{{}}}", variable.name()));
+        Self::NAMES.into_iter().find(named)
+    }
+}
+
 /// Why a text could not be filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FillError {
@@ -259,6 +339,22 @@ mod tests {
                 variable: Variable::Team
             })
         );
+    }
+
+    #[test]
+    fn keys_stand_for_themselves_until_the_runtime_is_started() {
+        let resolved = variables().fill("--key {fs_access_key} {worker}").unwrap();
+        assert_eq!(resolved, "--key {fs_access_key} alice");
+        // A key may hold anything, even what looks like a name.
+        let keys = StoreKeys::new(Secret::new("{fs_secret_key}"), Secret::new("s{"));
+        for (text, expected) in [
+            ("--key {fs_access_key}", "--key {fs_secret_key}"),
+            ("{fs_secret_key}{fs_secret_key}", "s{s{"),
+            ("{worker} {} ${HOME} {", "{worker} {} ${HOME} {"),
+        ] {
+            assert_eq!(keys.fill(text).expose(), expected, "{text}");
+        }
+        assert!(!format!("{keys:?}").contains("s{"));
     }
 
     #[test]

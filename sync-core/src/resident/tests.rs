@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::*;
 use crate::{
     debounce::MountIndex,
-    layout::{Glob, Mount, Rule, Rules, SyncMode},
-    path::Prefix,
+    layout::{Carry, Glob, Mount, Rule, Rules, SyncMode},
+    path::{Prefix, RelPath},
     report::RequestCounts,
     store::{ObjectStore as _, memory::MemoryStore},
     watch::{WatchedMount, Watcher},
@@ -27,7 +27,12 @@ async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(MemoryStore::new());
     let none = Rule::new(vec![Glob::new("cache/**").unwrap()], SyncMode::None);
-    let rules = Rules::new(vec![none]).unwrap();
+    let inner = Rule::new(vec![Glob::new(".inner/**").unwrap()], SyncMode::None);
+    let mut rules = Rules::new(vec![none, inner]).unwrap();
+    rules.add_carry(Carry {
+        from: vec![RelPath::new(".inner/AGENTS.md").unwrap()],
+        to: RelPath::new("AGENTS.md").unwrap(),
+    });
     let mount = Mount {
         name: "workspace".to_owned(),
         prefix: Prefix::new("agents/a").unwrap(),
@@ -322,4 +327,17 @@ async fn an_ignore_file_holds_from_its_next_change_on_without_a_restart() {
             f.object("data/new").as_deref() == Some("watched again")
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_an_inner_file_is_sent_by_itself() {
+    let fixture = fixture().await;
+    fixture.write("AGENTS.md", "v1");
+    fixture.sync().await;
+    fixture.write(".inner/AGENTS.md", "v1");
+    fixture.sync().await;
+    fixture.write(".inner/AGENTS.md", "edited");
+    let sent = |fixture: &Fixture| fixture.object("AGENTS.md").as_deref() == Some("edited");
+    fixture.until("the edit is sent", sent).await;
+    assert_eq!(fixture.object(".inner/AGENTS.md"), None);
 }

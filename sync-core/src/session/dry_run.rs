@@ -7,8 +7,10 @@ use super::{
     planning::{Listings, Part},
 };
 use crate::{
+    carry::Verdict,
+    execute::carry,
     mount::OpenMount,
-    plan::{IgnoreFiles, MountPlan, Task},
+    plan::{Direction, IgnoreFiles, MountPlan, Task},
     progress::Progress,
     reconcile::Decision,
     report::{ConflictEntry, Entry, Report, Side},
@@ -31,6 +33,7 @@ impl Session {
                     Part::Refused(problem) => report.problems.push(problem),
                 }
             }
+            describe_carried(mount, request, report);
         }
         Ok(())
     }
@@ -68,6 +71,36 @@ fn describe(mount: &OpenMount, plan: MountPlan, report: &mut Report) {
             }),
             Decision::Nothing | Decision::RecordGone | Decision::Forget | Decision::Blocked => {}
         }
+    }
+}
+
+/// What would be carried and then sent; only a plan over everything shows it.
+fn describe_carried(mount: &OpenMount, request: &PassRequest, report: &mut Report) {
+    if !request.paths.is_empty() || request.direction == Direction::Pull {
+        return;
+    }
+    for pending in carry::pending(mount) {
+        if !matches!(pending.verdict, Verdict::Carry | Verdict::CarryOver) {
+            continue;
+        }
+        let path = pending.to.to_string();
+        let planned = |entry: &Entry| entry.path == path && entry.mount == mount.name;
+        // The plan looked at the version that is there now.
+        let replaced: u64 = report
+            .uploaded
+            .iter()
+            .filter(|entry| planned(entry))
+            .map(|entry| entry.bytes)
+            .sum();
+        report.uploaded.retain(|entry| !planned(entry));
+        report.bytes_out = report.bytes_out - replaced + pending.size_bytes;
+        report.uploaded.push(Entry {
+            mount: mount.name.clone(),
+            path,
+            bytes: pending.size_bytes,
+            group: None,
+            reason: Some(format!("edited as {}", pending.inner)),
+        });
     }
 }
 

@@ -41,7 +41,8 @@ impl Session {
         report: &mut Report,
     ) -> Result<(), SessionError> {
         for mount in self.selected(request) {
-            let scope = self.scope(mount, request);
+            let mut scope = self.scope(mount, request);
+            self.carry(mount, &mut scope, report).await?;
             self.run_mount(
                 mount,
                 &scope,
@@ -116,7 +117,7 @@ impl Session {
             Dirty::Everything => Extent::Whole,
             Dirty::Paths(paths) => extent(paths),
         };
-        let scope = PlanScope {
+        let mut scope = PlanScope {
             extent: dirty_extent,
             direction: Direction::Push,
             approval: Approval::None,
@@ -126,16 +127,21 @@ impl Session {
         let mut report = Report::default();
         // What the store holds by now is looked at only where a precondition fails; then either side may win.
         let direction = Direction::Sync;
-        let result = self
-            .run_mount(
-                mount,
-                &scope,
-                Listings::Assumed,
-                direction,
-                progress,
-                &mut report,
-            )
-            .await;
+        let result = async {
+            let later = self.carry(mount, &mut scope, &mut report).await?;
+            let unsent = self
+                .run_mount(
+                    mount,
+                    &scope,
+                    Listings::Assumed,
+                    direction,
+                    progress,
+                    &mut report,
+                )
+                .await?;
+            Ok(later.into_iter().chain(unsent).collect())
+        }
+        .await;
         clock.conclude(&*self.store, report, result)
     }
 
@@ -291,7 +297,7 @@ fn note_deletes(
 }
 
 /// Drops paths that lie below others.
-fn extent(paths: Vec<RelPath>) -> Extent {
+pub(super) fn extent(paths: Vec<RelPath>) -> Extent {
     let all: BTreeSet<RelPath> = paths.into_iter().collect();
     let covered = |path: &RelPath| {
         std::iter::successors(path.parent(), RelPath::parent).any(|above| all.contains(&above))

@@ -1,5 +1,6 @@
 //! Passes over a real directory and a store in memory.
 
+mod carry;
 mod deletes;
 mod fixture;
 mod ignores;

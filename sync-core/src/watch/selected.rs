@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use super::WatchedMount;
 use crate::{
     debounce::MountIndex,
-    layout::SyncMode,
     mount::OpenMount,
     selection::{Selection, is_ignore_file},
 };
@@ -20,8 +19,8 @@ impl WatchedMount {
         Self {
             index,
             path: mount.root.path().to_owned(),
-            enters: Arc::new(move |path| !read(&directories).prunes(path)),
-            cares: Arc::new(move |path| read(&files).rule_for(path).sync != SyncMode::None),
+            enters: Arc::new(move |path| !read(&directories).hides(path)),
+            cares: Arc::new(move |path| read(&files).notices(path)),
             governs: Arc::new(move |path| {
                 let governs = is_ignore_file(path);
                 if governs {

@@ -232,19 +232,20 @@ fn modes_agree(world: &World) {
     for path in world.pool.iter().copied() {
         let both_ways = rule_for(path).sync == SyncMode::Both;
         let file = std::fs::symlink_metadata(world.file(path)).ok();
-        let object = ObjectKey::new(key(path)).unwrap();
-        let object = world.bucket.head(&object).now_or_never().unwrap().unwrap();
-        let told = object.and_then(|info| {
-            let mode = info.metadata("mode")?.to_owned();
-            u32::from_str_radix(&mode, 8).ok()
-        });
-        if let (true, Some(file), Some(told)) = (both_ways, file, told) {
+        if let (true, Some(file), Some(told)) = (both_ways, file, mode_there(world, path)) {
             let found = file.permissions().mode();
             if (found & 0o111 == 0) != (told & 0o111 == 0) {
                 world.violation(format!("{path} has mode {found:o} here, {told:o} there"));
             }
         }
     }
+}
+
+/// The mode that the object of a path tells.
+pub(crate) fn mode_there(world: &World, path: &str) -> Option<u32> {
+    let object = ObjectKey::new(key(path)).unwrap();
+    let object = world.bucket.head(&object).now_or_never().unwrap().unwrap();
+    u32::from_str_radix(object?.metadata("mode")?, 8).ok()
 }
 
 fn is_copy(path: &str) -> bool {

@@ -21,14 +21,16 @@ pub(crate) fn history(seed: u64) -> History {
         Mounts::One
     };
     let paths = paths(&mut random, mounts);
-    let mass = random.u8(..40) == 0;
+    let mass = random.u8(..30) == 0;
     let mut generator = Generator {
         random,
         paths,
         mass,
     };
     let store = generator.store();
-    let mut steps = if generator.one_in(3) {
+    let mut steps = if mass {
+        generator.mass_delete()
+    } else if generator.one_in(3) {
         generator.crash_at_work()
     } else {
         Vec::new()
@@ -110,7 +112,7 @@ impl Generator {
     }
 
     fn step(&mut self) -> Step {
-        if self.mass && self.one_in(3) {
+        if self.mass && self.one_in(4) {
             return Step::Mass(self.mass_op());
         }
         if self.one_in(12) {
@@ -130,6 +132,27 @@ impl Generator {
             98 => Step::Reopen(BaselineFate::Damaged),
             _ => Step::Reopen(BaselineFate::RolledBack),
         }
+    }
+
+    /// Many files on both sides, most of them deleted on one, and a pass that nobody approved.
+    fn mass_delete(&mut self) -> Vec<Step> {
+        let here = self.one_in(2);
+        let (create, delete) = if here {
+            (MassOp::CreateThere, MassOp::DeleteMostHere)
+        } else {
+            (MassOp::CreateHere, MassOp::DeleteMostThere)
+        };
+        let delete = if self.one_in(4) {
+            MassOp::RenameHere
+        } else {
+            delete
+        };
+        vec![
+            Step::Mass(create),
+            peaceful_pass(),
+            Step::Mass(delete),
+            peaceful_pass(),
+        ]
     }
 
     fn mass_op(&mut self) -> MassOp {

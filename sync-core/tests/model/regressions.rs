@@ -3,20 +3,26 @@
 use sync_core::{failpoint::Point, session::Direction};
 
 use super::{
+    check,
     history::{
         Approve, BaselineFate, Effect, Event, Happening, History, HowToWrite, LocalOp, Moment,
         Mounts, PathName, RemoteOp, Size, Step, StoreKind,
     },
-    run::run,
+    run::run_and,
+    world::World,
 };
 
 fn holds(steps: Vec<Step>) {
+    holds_and(steps, |_| {});
+}
+
+fn holds_and(steps: Vec<Step>, look: impl FnOnce(&World)) {
     let history = History {
         store: StoreKind::PLAIN,
         mounts: Mounts::Two,
         steps,
     };
-    if let Err(failure) = run(&history) {
+    if let Err(failure) = run_and(&history, look) {
         panic!(
             "{}\n  {}",
             failure.violations.join("\n"),
@@ -196,10 +202,13 @@ fn an_edit_of_a_merged_file_at_the_moment_of_a_crash_stays_in_the_file() {
 #[test]
 fn a_change_of_the_mode_at_the_moment_of_the_publication_is_sent() {
     let chmod = Happening::Local(LocalOp::Chmod("a", 0o755));
-    holds(vec![
+    let steps = vec![
         write("a"),
         sync(),
         put("a"),
         sync_while(vec![at_point(Point::Exchanged, chmod)]),
-    ]);
+    ];
+    holds_and(steps, |world| {
+        assert_eq!(check::mode_there(world, "a"), Some(0o755));
+    });
 }

@@ -33,6 +33,11 @@ pub(crate) struct Failure {
 
 /// Runs a history; time is simulated, so that waits cost none.
 pub(crate) fn run(history: &History) -> Result<(), Failure> {
+    run_and(history, |_| {})
+}
+
+/// The same, with a look at what both sides hold at the end.
+pub(crate) fn run_and(history: &History, look: impl FnOnce(&World)) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -50,6 +55,7 @@ pub(crate) fn run(history: &History) -> Result<(), Failure> {
             }
         }
         run.come_to_rest().await;
+        look(&world);
     });
     drop(runtime);
     let mut state = world.state();

@@ -42,7 +42,8 @@ fn try_seed(seed: u64) -> Option<String> {
 
 /// Whether as many histories are tried as show that each failpoint is reached.
 pub(crate) fn is_complete() -> bool {
-    setting("HICLAW_MODEL_SEED").is_none()
+    let chosen = ["HICLAW_MODEL_SEED", "HICLAW_MODEL_FROM"];
+    chosen.iter().all(|name| setting(name).is_none())
         && setting("HICLAW_MODEL_HISTORIES").is_none_or(|histories| histories >= HISTORIES)
         && sync_core::failpoint::COMPILED
 }
@@ -51,7 +52,10 @@ pub(crate) fn is_complete() -> bool {
 pub(crate) fn failures() -> Vec<String> {
     let (seeds, first) = match setting("HICLAW_MODEL_SEED") {
         Some(seed) => (1, seed),
-        None => (setting("HICLAW_MODEL_HISTORIES").unwrap_or(HISTORIES), 0),
+        None => (
+            setting("HICLAW_MODEL_HISTORIES").unwrap_or(HISTORIES),
+            setting("HICLAW_MODEL_FROM").unwrap_or(0),
+        ),
     };
     let next = AtomicU64::new(first);
     let failures = Mutex::new(Vec::new());

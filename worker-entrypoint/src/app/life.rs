@@ -17,6 +17,7 @@ use crate::{
     cli::Cli,
     controller::Reporter,
     engine::{Engine, chain},
+    environment,
     health::{Health, Stage},
     http,
     process::{self, Exit},
@@ -154,6 +155,7 @@ impl Running {
             } else {
                 layout.runtime.command.clone()
             },
+            keys: environment::store_keys(&self.settings),
             directory: layout.runtime.cwd.clone(),
             environment: place.environment.clone(),
         };

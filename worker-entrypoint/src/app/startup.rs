@@ -100,7 +100,7 @@ impl Start<'_> {
 
     fn place(&self, layout: &ResolvedLayout) -> Place {
         let environment =
-            environment::of_runtime(self.inherited.clone(), self.settings, &layout.runtime.env);
+            environment::of_runtime(self.inherited.clone(), self.settings, &layout.runtime);
         Place {
             directory: self.settings.workspace.clone(),
             environment: Arc::new(environment),

@@ -1,6 +1,6 @@
 //! Each kind of look, and what happens when a runtime is late.
 
-use sync_core::path::RelPath;
+use sync_core::{layout::FileText, path::RelPath};
 
 use super::*;
 use crate::testing;
@@ -34,7 +34,7 @@ async fn a_file_is_ready_once_it_holds_the_text() {
         directory.path(),
         ReadyCheck::File {
             path: path.clone(),
-            contains: "\"channels\"".into(),
+            text: FileText::Contains("\"channels\"".into()),
         },
     );
     assert!(!is_ready(&prober).await);
@@ -94,7 +94,7 @@ async fn another_look_counts_once_the_first_has_said_no_for_a_while() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| ReadyCheck::File {
         path: RelPath::new(name).unwrap(),
-        contains: String::new(),
+        text: FileText::Contains(String::new()),
     };
     let prober = Prober {
         fallback: Some(file("second")),

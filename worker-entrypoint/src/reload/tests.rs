@@ -1,6 +1,6 @@
 //! Which actions follow from which groups, and that each is taken.
 
-use sync_core::layout::Restart;
+use sync_core::layout::{Restart, StoreKeys};
 
 use super::*;
 use crate::{
@@ -52,6 +52,7 @@ async fn the_runtime_is_told_by_signal_request_and_command() {
     let place = testing::place(directory.path());
     let launcher = RuntimeLauncher {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        keys: StoreKeys::default(),
         directory: place.directory.clone(),
         environment: place.environment.clone(),
     };

@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::process::Signal;
+use sync_core::layout::StoreKeys;
 use tokio::{signal::unix, time::Instant};
 
 use super::{Launcher, Process};
@@ -30,8 +31,10 @@ const LONGEST_DEATH: Duration = Duration::from_secs(5);
 /// How the runtime is started.
 #[derive(Debug, Clone)]
 pub struct RuntimeLauncher {
-    /// Program and arguments.
+    /// Program and arguments; keys of the store by name.
     pub command: Vec<String>,
+    /// The keys that stand for their names.
+    pub keys: StoreKeys,
     /// The directory it runs in.
     pub directory: PathBuf,
     /// Its whole environment.
@@ -54,7 +57,11 @@ impl Launcher for RuntimeLauncher {
         let terminal = Terminal::of_foreground();
         let mut command = Command::new(program);
         command
-            .args(arguments)
+            .args(
+                arguments
+                    .iter()
+                    .map(|argument| self.keys.fill(argument).expose().to_owned()),
+            )
             .current_dir(&self.directory)
             .env_clear()
             .envs(self.environment.iter());

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use sync_core::layout::Restart;
+use sync_core::layout::{Restart, StoreKeys};
 
 use super::*;
 
@@ -227,6 +227,7 @@ fn real(script: &str, grace: Duration) -> Runtime {
     let path = std::env::var_os("PATH").unwrap();
     let launcher = RuntimeLauncher {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        keys: StoreKeys::default(),
         directory: std::env::temp_dir(),
         environment: Arc::new([("PATH".into(), path)].into()),
     };

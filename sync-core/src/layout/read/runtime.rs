@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration}
 use super::absolute;
 use crate::layout::{
     reader::{Context, Fields},
-    runtime::{ReadyCheck, ReadyProbe, Reload, ReloadAction, ReloadSignal, Restart, RuntimeSpec},
+    runtime::{
+        FileText, ReadyCheck, ReadyProbe, Reload, ReloadAction, ReloadSignal, Restart, RuntimeSpec,
+    },
     tree::{Table, Value},
     variables::Variable,
 };
@@ -27,7 +29,7 @@ pub(super) fn runtime(context: &Context<'_>, layout: &Fields<'_, '_>) -> Option<
         return None;
     };
     let fields = Fields::new(context, "[runtime]", table);
-    let command = fields.command("command");
+    let command = fields.command_with_keys("command");
     if fields.node("command").is_none() {
         fields.missing("command");
     }
@@ -48,15 +50,19 @@ pub(super) fn runtime(context: &Context<'_>, layout: &Fields<'_, '_>) -> Option<
         .unwrap_or(Restart::OnFailure);
     let stop_grace = fields.duration("stop_grace").unwrap_or(DEFAULT_STOP_GRACE);
     let crash_limit = NonZeroU32::new(fields.number("crash_limit").unwrap_or(DEFAULT_CRASH_LIMIT));
-    let env = fields
-        .table("env")
-        .map(|table| environment(context, table))
-        .unwrap_or_default();
+    let variables = |name| {
+        let table = fields.table(name);
+        table
+            .map(|table| environment(context, table))
+            .unwrap_or_default()
+    };
+    let (env, default_env) = (variables("env"), variables("default_env"));
     fields.finish();
     Some(RuntimeSpec {
         command: command?,
         cwd: cwd?,
         env,
+        default_env,
         restart,
         stop_grace,
         crash_limit,
@@ -75,8 +81,13 @@ fn environment(context: &Context<'_>, table: &Table) -> BTreeMap<String, String>
                 ),
             );
         }
+        // A child takes a variable of its parent out.
+        if matches!(field.node.value, Value::Boolean(false)) {
+            continue;
+        }
         let value = context.text(&format!("`{name}`"), &field.node);
-        if let Some(value) = value.and_then(|text| context.fill(text, &field.node.place)) {
+        if let Some(value) = value.and_then(|text| context.fill_with_keys(text, &field.node.place))
+        {
             environment.insert(name.clone(), value);
         }
     }
@@ -85,6 +96,13 @@ fn environment(context: &Context<'_>, table: &Table) -> BTreeMap<String, String>
 
 /// Reads `[ready]`, if it is there.
 pub(super) fn ready(context: &Context<'_>, layout: &Fields<'_, '_>) -> Option<ReadyProbe> {
+    // A child takes the probe of its parent out.
+    if matches!(
+        layout.node("ready").map(|node| &node.value),
+        Some(Value::Boolean(false))
+    ) {
+        return None;
+    }
     let table = layout.table("ready")?;
     let fields = Fields::new(context, "[ready]", table);
     let interval = fields
@@ -106,7 +124,7 @@ fn ready_check(context: &Context<'_>, fields: &Fields<'_, '_>) -> Option<ReadyCh
     let command = fields.command("command");
     let status = fields.number("status").unwrap_or(200);
     let path = fields.rel_path("file");
-    let contains = fields.text("contains");
+    let text = file_text(context, fields);
     if let Some(url) = fields.text("http") {
         let known = context.variables.fill(url).is_ok();
         if known || command.is_none() {
@@ -116,8 +134,9 @@ fn ready_check(context: &Context<'_>, fields: &Fields<'_, '_>) -> Option<ReadyCh
             });
         }
     }
-    if fields.node("file").is_some() && contains.is_none() {
-        context.mistake(fields.place(), "[ready] with `file` needs `contains`");
+    if fields.node("file").is_some() && text.is_none() {
+        let message = "[ready] with `file` needs `contains` or `line_starts_with`";
+        context.mistake(fields.place(), message);
     }
     if ["command", "http", "file"]
         .iter()
@@ -125,14 +144,23 @@ fn ready_check(context: &Context<'_>, fields: &Fields<'_, '_>) -> Option<ReadyCh
     {
         context.mistake(fields.place(), "[ready] needs `command`, `http` or `file`");
     }
-    match (command, path, contains) {
+    match (command, path, text) {
         (Some(command), ..) => Some(ReadyCheck::Command { command }),
-        (None, Some(path), Some(contains)) => Some(ReadyCheck::File {
-            path,
-            contains: contains.to_owned(),
-        }),
+        (None, Some(path), Some(text)) => Some(ReadyCheck::File { path, text }),
         (None, ..) => None,
     }
+}
+
+/// What a file must hold: one of two fields.
+fn file_text(context: &Context<'_>, fields: &Fields<'_, '_>) -> Option<FileText> {
+    let contains = fields.text("contains");
+    let starts = fields.text("line_starts_with");
+    if contains.is_some() && starts.is_some() {
+        let message = "[ready] takes `contains` or `line_starts_with`, not both";
+        context.mistake(fields.place(), message);
+    }
+    let starts = starts.map(|text| FileText::LineStartsWith(text.to_owned()));
+    starts.or_else(|| contains.map(|text| FileText::Contains(text.to_owned())))
 }
 
 /// Reads all `[reload.GROUP]`.

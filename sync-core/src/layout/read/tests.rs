@@ -86,7 +86,7 @@ stop_grace = "20"
 "#;
     let found = messages(text);
     let expected = [
-        "f.toml:2:1: the layout has no field `colour`; it takes `description`, `extends`, `merge`,",
+        "f.toml:2:1: the layout has no field `colour`; it takes `carry`, `description`, `extends`, `merge`,",
         "f.toml:6:10: unknown variable `{wroker}`; known are worker, workspace, root,",
         "f.toml:7:8: `path` is \"relative\", not an absolute path without `..`",
         "f.toml:10:10: `/etc/**` is no path pattern: it is absolute; paths are relative to the mount",
@@ -127,7 +127,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[[mount]]\nname = \"n\"\nprefix = \"q\"\npath = \"/q\"\nwhen = \"leader\"",
-        "`when` is \"leader\"; it must be one of `team-leader`",
+        "`when` is \"leader\"; it must be one of `team-leader`, `never`",
     ),
     (
         "[[mount]]\nname = \"n\"\nprefix = 5\npath = \"/q\"",
@@ -210,7 +210,38 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[ready]\nfile = \"x\"",
-        "[ready] with `file` needs `contains`",
+        "[ready] with `file` needs `contains` or `line_starts_with`",
+    ),
+    (
+        "[ready]\nfile = \"x\"\ncontains = \"a\"\nline_starts_with = \"b\"",
+        "[ready] takes `contains` or `line_starts_with`, not both",
+    ),
+    ("[[carry]]\nto = \"a\"", "[[carry]] has no `from`"),
+    ("[[carry]]\nfrom = [\"a\"]", "[[carry]] has no `to`"),
+    ("[[carry]]\nfrom = [\"/a\"]\nto = \"b\"", "is absolute"),
+    (
+        "[[carry]]\nfrom = [\"in\"]\nto = \"out\"",
+        "`in` is carried to `out` and would travel itself as well; give it a rule with `sync = \"none\"`",
+    ),
+    (
+        "[[carry]]\nmount = \"n\"\nfrom = [\"in\"]\nto = \"out\"",
+        "there is no mount `n`; there are `m`",
+    ),
+    (
+        "[reload.config]\naction = \"exec\"\ncommand = [\"x\", \"{fs_secret_key}\"]",
+        "`{fs_secret_key}` is filled in only when the runtime is started; it can stand in `command` and `env` of [runtime]",
+    ),
+    (
+        "[[mount]]\nname = \"n\"\nprefix = \"{fs_access_key}\"\npath = \"/q\"",
+        "`{fs_access_key}` is filled in only when the runtime is started",
+    ),
+    (
+        "[[step]]\ndo = \"run\"\ncommand = [\"x\", \"{fs_secret_key}\"]",
+        "`{fs_secret_key}` is filled in only when the runtime is started",
+    ),
+    (
+        "[runtime.default_env]\nA = true",
+        "`A` must be a text, not a boolean",
     ),
     (
         "[ready]\nhttp = \"http://x\"\nstatus = 70000",
@@ -315,6 +346,48 @@ fn a_mount_may_lie_in_another_that_leaves_it_alone() {
     );
     let inner = "[[mount]]\nname = \"n\"\nprefix = \"q/\"\npath = \"/m/inner\"\n";
     assert_eq!(messages(&format!("{text}\n{inner}")), [""; 0]);
+}
+
+#[test]
+fn what_is_carried_must_go_somewhere_and_once() {
+    let with = |rules: &str, carries: &str| {
+        let text = SMALL.replace("[runtime]", &format!("{rules}\n[runtime]"));
+        messages(&format!("{text}\n{carries}"))
+    };
+    let inner = "[[mount.rule]]\npaths = [\"in\", \"in2\"]\nsync = \"none\"\n";
+    let carry = |from: &str| format!("[[carry]]\nfrom = [\"{from}\"]\nto = \"out\"\n");
+    assert_eq!(with(inner, &carry("in")), [""; 0]);
+    let pulled = format!("{inner}[[mount.rule]]\npaths = [\"out\"]\nsync = \"pull\"\n");
+    let found = with(&pulled, &carry("in"));
+    assert_eq!(
+        found,
+        [
+            "f.toml:20:6: what is carried to `out` would go nowhere: it has `sync = \"pull\"`, and must be pushed"
+        ]
+    );
+    let found = with(inner, &format!("{}{}", carry("in"), carry("in2")));
+    assert_eq!(found, ["f.toml:20:6: there are two [[carry]] to `out`"]);
+}
+
+#[test]
+fn a_child_takes_out_what_it_does_not_want() {
+    let text = "name = \"x\"\nextends = \"openclaw\"\nready = false\n\
+        [[mount]]\nname = \"global-shared\"\nwhen = \"never\"\n\
+        [runtime.env]\nHOME = false\nMINE = \"1\"\n";
+    assert_eq!(messages(text), [""; 0]);
+    let mut set = LayoutSet::embedded().unwrap();
+    set.add(Layout::parse(text, "x.toml").unwrap());
+    let layout = set.resolve("x", &Variables::made_up()).unwrap();
+    assert!(layout.ready.is_none());
+    assert!(layout.mount("global-shared").is_none() && layout.mount("shared").is_some());
+    assert!(!layout.runtime.env.contains_key("HOME"));
+    assert_eq!(layout.runtime.env["MINE"], "1");
+    assert!(layout.runtime.env.contains_key("OPENCLAW_STATE_DIR"));
+    let found = messages(&format!("ready = true\n{SMALL}"));
+    assert_eq!(
+        found,
+        ["f.toml:1:9: `ready` must be a table, not a boolean"]
+    );
 }
 
 #[test]

@@ -473,7 +473,7 @@ fn a_layout_may_extend_the_one_it_hides() {
     let layout = set.resolve("openclaw", &alice()).unwrap();
     assert_eq!(layout.runtime.stop_grace, Duration::from_secs(2));
     assert_eq!(layout.runtime.command[0], "openclaw");
-    assert_eq!(set.names(), ["openclaw"]);
+    assert_eq!(set.names().len(), EMBEDDED.len());
 }
 
 #[test]
@@ -489,9 +489,11 @@ fn circles_and_unknown_parents_are_told_by_their_line() {
     let error = child("name = \"child\"\nextends = \"opencalw\"\n")
         .unwrap_err()
         .to_string();
-    assert_eq!(
-        error,
-        "child.toml:2:11: there is no layout `opencalw` to extend; known are child, openclaw"
+    assert!(
+        error.starts_with(
+            "child.toml:2:11: there is no layout `opencalw` to extend; known are child, clawmatrix,"
+        ),
+        "{error}"
     );
     let error = set.resolve("c", &alice()).unwrap_err().to_string();
     assert_eq!(error, "there is no layout `c`; known are a, b");

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
-    layout::{Deletes, Glob, Mount, Rule, Rules, SyncMode},
+    layout::{Carry, Deletes, Glob, Mount, Rule, Rules, SyncMode},
     merge::{FieldPath, FieldRule, MergeRules, Take},
     path::{Prefix, RelPath},
     progress::{Progress, Silent},
@@ -34,6 +34,8 @@ pub(super) fn rules() -> Vec<Rule> {
         rule("openclaw.json", SyncMode::Merge),
         rule("credentials/**", SyncMode::None),
         rule("old.json", SyncMode::None),
+        rule(".inner/**", SyncMode::None),
+        rule(".old/**", SyncMode::None),
         rule("pulled/**", SyncMode::Pull),
         renamed,
         skills,
@@ -50,11 +52,18 @@ pub(super) async fn open(dir: &Path, store: Arc<MemoryStore>) -> Session {
         rest: Side::Local,
         protect: Vec::new(),
     };
+    let mut rules = Rules::new(rules()).unwrap();
+    rules.add_carry(Carry {
+        from: [".inner/AGENTS.md", ".old/AGENTS.md"]
+            .map(|path| RelPath::new(path).unwrap())
+            .to_vec(),
+        to: RelPath::new("AGENTS.md").unwrap(),
+    });
     let mount = Mount {
         name: "workspace".to_owned(),
         prefix: Prefix::new("agents/a").unwrap(),
         local: dir.to_owned(),
-        rules: Rules::new(rules()).unwrap(),
+        rules,
     };
     let merges = BTreeMap::from([(RelPath::new("openclaw.json").unwrap(), merge)]);
     Session::with_mounts(vec![mount], merges, store, 4)
