@@ -48,8 +48,14 @@ pub enum Command {
     Status,
     /// Keep both sides the same in the foreground, without a runtime
     Watch(WatchArguments),
-    /// Show conflict copies
-    Conflicts,
+    /// List conflict copies, show one, or resolve one
+    ///
+    /// Without a command: `list`. A copy is a version that lost when both sides had changed a file.
+    Conflicts {
+        /// What to do.
+        #[command(subcommand)]
+        command: Option<ConflictsCommand>,
+    },
     /// Release deletes that a brake holds
     Approve,
     /// Show or check layouts
@@ -98,6 +104,38 @@ pub enum PlanDirection {
     Push,
     /// Both ways.
     Sync,
+}
+
+/// Commands about conflict copies.
+#[derive(Debug, Subcommand)]
+pub enum ConflictsCommand {
+    /// All conflict copies
+    List,
+    /// The versions of a file, and how they differ
+    Show {
+        /// The file, or one of its copies.
+        path: String,
+    },
+    /// Let one version stand and remove the copy
+    ///
+    /// What is not taken is deleted, here and in the bucket. Of several copies the newest is meant, unless one is named;
+    /// the others stay.
+    Resolve {
+        /// The file, or one of its copies.
+        path: String,
+        /// Whose version is to stand.
+        #[arg(long, value_enum)]
+        take: Take,
+    },
+}
+
+/// Whose version is to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Take {
+    /// The one from here.
+    Local,
+    /// The one from the bucket.
+    Remote,
 }
 
 /// Arguments of `watch`.

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod conflicts;
 mod layouts;
 mod pass;
 mod serve;
@@ -13,7 +14,7 @@ use anyhow::Context as _;
 
 use self::pass::Way;
 use crate::{
-    cli::{Cli, Command, PassArguments, PlanDirection},
+    cli::{Cli, Command, ConflictsCommand, PassArguments, PlanDirection},
     exit::{self, Exit},
     output::Form,
     settings::{GlobalOptions, ProcessEnvironment, Settings},
@@ -72,7 +73,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         }
         Command::Approve => pass(&global, Way::Approve, PassArguments::default()),
         Command::Status => runtime()?.block_on(state::status(&global)),
-        Command::Conflicts => runtime()?.block_on(state::conflicts(&global)),
+        Command::Conflicts { command } => runtime()?.block_on(conflicts::run(
+            &global,
+            command.unwrap_or(ConflictsCommand::List),
+        )),
         Command::Watch(arguments) => runtime()?.block_on(watch::run(&global, arguments)),
         Command::Serve(arguments) => runtime()?.block_on(serve::run(&global, arguments)),
         Command::Layouts(command) => layouts::run(&global, command),

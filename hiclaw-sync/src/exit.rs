@@ -7,7 +7,7 @@ use std::process;
 use sync_core::{
     layout::LayoutError,
     report::Report,
-    session::{PassError, SessionError},
+    session::{ConflictError, PassError, SessionError},
     store::{StoreError, StoreErrorKind},
 };
 
@@ -93,7 +93,13 @@ impl Exit {
             cause.downcast_ref(),
             Some(SessionError::NoMount { .. } | SessionError::Path(_))
         );
-        (of_settings || of_arguments).then_some(Self::Usage)
+        let of_conflict = matches!(
+            cause.downcast_ref(),
+            Some(ConflictError::Session(
+                SessionError::NoMount { .. } | SessionError::Path(_)
+            ))
+        );
+        (of_settings || of_arguments || of_conflict).then_some(Self::Usage)
     }
 }
 

@@ -100,7 +100,7 @@ fn files(out: &mut dyn Write, verb: &str, entries: &[Entry]) -> io::Result<()> {
     Ok(())
 }
 
-fn problems(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+pub(crate) fn problems(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     for problem in &report.problems {
         writeln!(
             out,
@@ -167,7 +167,7 @@ fn summary(out: &mut dyn Write, mood: Mood, report: &Report) -> io::Result<()> {
 
 /// A path with its mount, which is left out for the agent's own files. Whoever writes a key must not write to a terminal:
 /// control characters are shown as escapes.
-fn place(mount: &str, path: &str) -> String {
+pub(crate) fn place(mount: &str, path: &str) -> String {
     let path: String = path
         .chars()
         .flat_map(|character| {
@@ -183,7 +183,7 @@ fn place(mount: &str, path: &str) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }
 
@@ -204,6 +204,12 @@ fn status_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
             "mount        {}: {} <-> {} ({} files)",
             mount.mount, mount.local, mount.prefix, mount.files
         )?;
+        for aside in &mount.aside {
+            writeln!(
+                out,
+                "set aside    {aside}: files that belong to another prefix; delete it when nobody wants them"
+            )?;
+        }
     }
     writeln!(
         out,

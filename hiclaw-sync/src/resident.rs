@@ -8,11 +8,15 @@ use anyhow::Context as _;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use sync_core::{
-    control::{ControlError, ControlServer, EventSink, Handler, Op, Request},
+    control::{ConflictAction, ControlError, ControlServer, EventSink, Handler, Op, Request},
     debounce::MountIndex,
+    path::RelPath,
     report::Report,
     resident::{Ended, Resident, ResidentSettings},
-    session::{Direction, PassError, PassRequest, Session, SessionError},
+    session::{
+        ConflictError, Direction, MountPath, PassError, PassRequest, Resolved, Session,
+        SessionError,
+    },
     watch::{WatchedMount, Watcher},
 };
 use tokio::sync::{broadcast, mpsc};
@@ -89,14 +93,8 @@ fn watched_mounts(session: &Session) -> Vec<WatchedMount> {
         .enumerate()
         .filter(|(_, mount)| mount.rules.rules().iter().any(|rule| rule.sync.pushes()))
         .filter_map(|(index, mount)| {
-            let directories = mount.rules.clone();
-            let files = mount.rules.clone();
-            Some(WatchedMount {
-                index: MountIndex(u16::try_from(index).ok()?),
-                path: mount.root.path().to_owned(),
-                enters: Arc::new(move |path| !directories.hides(path)),
-                cares: Arc::new(move |path| files.notices(path)),
-            })
+            let index = MountIndex(u16::try_from(index).ok()?);
+            Some(WatchedMount::of(index, mount))
         })
         .collect()
 }
@@ -133,11 +131,99 @@ async fn answer(
             let resident = resident.clone();
             document(&blocking(move || resident.status()).await?)
         }
-        Op::Conflicts => {
-            let resident = resident.clone();
-            document(&blocking(move || resident.session().conflicts()).await?)
-        }
+        Op::Conflicts => conflicts(resident, request).await,
         Op::Subscribe => forward(resident.subscribe(), events).await,
+    }
+}
+
+async fn conflicts(resident: &Resident, request: Request) -> Result<Value, ControlError> {
+    let session = resident.session().clone();
+    let path = || match &*request.paths {
+        [path] => Ok(path.clone()),
+        _ => Err(refused(ERROR_USAGE, "one path is wanted".to_owned())),
+    };
+    match request.action.unwrap_or(ConflictAction::List) {
+        ConflictAction::List => document(&blocking(move || session.conflicts()).await?),
+        ConflictAction::Show => {
+            let path = path()?;
+            let shown = blocking(move || session.conflict(&path)).await?;
+            document(&shown.map_err(|error| conflict_error(&error))?)
+        }
+        ConflictAction::Resolve => {
+            let take = request.take.ok_or_else(|| {
+                refused(ERROR_USAGE, "`take` is wanted: local or remote".to_owned())
+            })?;
+            let resolved = session.resolve(&path()?, take).await;
+            let resolved = resolved.map_err(|error| conflict_error(&error))?;
+            let request = after_resolving(&resolved);
+            let pass = resident.pass(request).await;
+            let pass = pass.map_err(|ended| refused(ERROR_FAILED, ended.to_string()))?;
+            document(&Resolution::new(resolved, pass))
+        }
+    }
+}
+
+fn conflict_error(error: &ConflictError) -> ControlError {
+    let kind = match error {
+        ConflictError::Session(SessionError::NoMount { .. } | SessionError::Path(_)) => ERROR_USAGE,
+        ConflictError::Session(_)
+        | ConflictError::NoCopies { .. }
+        | ConflictError::Changed { .. }
+        | ConflictError::Local(_)
+        | ConflictError::Baseline(_)
+        | _ => ERROR_FAILED,
+    };
+    let mut message = error.to_string();
+    if let Some(cause) = std::error::Error::source(error) {
+        message = format!("{message}: {cause}");
+    }
+    refused(kind, message)
+}
+
+/// The pass that takes a resolved conflict to the bucket: of the path and the copy that is gone.
+pub(crate) fn after_resolving(resolved: &Resolved) -> PassRequest {
+    let paths = [&resolved.path, &resolved.copy].into_iter();
+    PassRequest {
+        paths: paths
+            .filter_map(|path| {
+                Some(MountPath {
+                    mount: resolved.mount.clone(),
+                    path: RelPath::new(path).ok()?,
+                })
+            })
+            .collect(),
+        ..PassRequest::everything(Direction::Sync)
+    }
+}
+
+/// A resolved conflict, and whether the bucket knows.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub struct Resolution {
+    /// What was done here.
+    #[serde(flatten)]
+    pub resolved: Resolved,
+    /// What the pass after it did; `None` when it could not go on.
+    pub pass: Option<Report>,
+    /// Why the bucket doesn't know yet: the next pass tells it.
+    pub pending: Option<String>,
+    /// Whether trying again later is all that is needed for that.
+    #[serde(default)]
+    pub unreachable: bool,
+}
+
+impl Resolution {
+    pub(crate) fn new(resolved: Resolved, pass: Result<Report, PassError>) -> Self {
+        let (pass, pending) = match pass {
+            Ok(report) => (Some(report), None),
+            Err(error) => (None, Some(error)),
+        };
+        let is_transient = |error: &PassError| matches!(&error.source, SessionError::Store(store) if store.kind.is_transient());
+        Self {
+            resolved,
+            pass,
+            unreachable: pending.as_ref().is_some_and(is_transient),
+            pending: pending.map(|error| error.to_string()),
+        }
     }
 }
 

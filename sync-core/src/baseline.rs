@@ -8,15 +8,23 @@
 //! Losing rows (power failure) costs a comparison, never a file: a path without a row is never deleted.
 
 mod displacement;
+mod error;
 mod journal;
+mod memory;
 mod order;
 
-use std::{io, path::Path, time::SystemTime};
+use std::{path::Path, time::SystemTime};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
-pub use self::displacement::{Displacement, Fate, Surprise};
-use self::journal::Journal;
+pub use self::{
+    displacement::{Displacement, Fate, Surprise},
+    error::BaselineError,
+};
+use self::{
+    error::{failed, unwritten},
+    journal::Journal,
+};
 
 use crate::{
     digest::{Digest, ETag},
@@ -27,45 +35,6 @@ use crate::{
 
 /// Raised whenever the tables change; another version's baseline is thrown away.
 const SCHEMA_VERSION: i64 = 2;
-
-/// The baseline could not be read or written.
-#[derive(Debug, thiserror::Error)]
-#[error("can't {operation} the baseline")]
-pub struct BaselineError {
-    operation: &'static str,
-    #[source]
-    source: Cause,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Cause {
-    #[error(transparent)]
-    Database(rusqlite::Error),
-    #[error(transparent)]
-    Journal(io::Error),
-}
-
-impl BaselineError {
-    /// The cause in words.
-    #[must_use]
-    pub fn cause(&self) -> String {
-        self.source.to_string()
-    }
-}
-
-fn failed(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> BaselineError {
-    move |error| BaselineError {
-        operation,
-        source: Cause::Database(error),
-    }
-}
-
-fn unwritten(error: io::Error) -> BaselineError {
-    BaselineError {
-        operation: "write the journal of",
-        source: Cause::Journal(error),
-    }
-}
 
 /// What is known of one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +104,7 @@ impl Baseline {
     /// damaged file is replaced by an empty one.
     pub fn open(file: &Path, binding: &str) -> Result<Self, BaselineError> {
         match Self::try_open(file, binding) {
-            Err(error) if is_damage(&error.source) => {
+            Err(error) if error.is_damage() => {
                 tracing::warn!(file = %file.display(), "the baseline is damaged; starting a new one, files are compared by content");
                 for suffix in ["", "-wal", "-shm"] {
                     let mut name = file.as_os_str().to_owned();
@@ -182,6 +151,10 @@ impl Baseline {
             baseline.create_tables()?;
         }
         baseline.order = order::of_rows(&baseline.connection).map_err(failed("open"))?;
+        baseline
+            .connection
+            .execute_batch(memory::TABLES)
+            .map_err(failed("create"))?;
         if baseline.value("binding")?.as_deref() != Some(binding) {
             baseline.rebind(binding)?;
         }
@@ -209,6 +182,9 @@ impl Baseline {
             .map_err(failed("bind"))?;
         transaction
             .execute("DELETE FROM sent", [])
+            .map_err(failed("bind"))?;
+        transaction
+            .execute_batch("DELETE FROM tombstone; DELETE FROM deleted;")
             .map_err(failed("bind"))?;
         transaction
             .execute("DELETE FROM setting", [])
@@ -341,9 +317,8 @@ impl Baseline {
         for change in changes {
             match change {
                 RowChange::Record(row) => write_row(&transaction, row),
-                RowChange::Forget(path) => transaction
-                    .prepare_cached("DELETE FROM path WHERE path = ?1")
-                    .and_then(|mut statement| statement.execute([path.as_str()]).map(drop)),
+                RowChange::Forget(path) => forget(&transaction, path),
+                RowChange::Bury(path) => memory::bury(&transaction, path),
             }
             .map_err(failed("write"))?;
         }
@@ -377,6 +352,8 @@ pub enum RowChange {
     Record(Row),
     /// Drop the path's row.
     Forget(RelPath),
+    /// Drop the path's row and remember that the object it knew was deleted.
+    Bury(RelPath),
 }
 
 /// The table of rows; the collation of its key is the order that rows come in.
@@ -430,7 +407,15 @@ fn read_fingerprint(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<F
     })
 }
 
+fn forget(connection: &Connection, path: &RelPath) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM path WHERE path = ?1")?
+        .execute([path.as_str()])
+        .map(drop)
+}
+
 fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
+    memory::unearth(connection, &row.path)?;
     connection
         .prepare_cached("DELETE FROM sent WHERE path = ?1")?
         .execute([row.path.as_str()])?;
@@ -450,29 +435,6 @@ fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
             row.remote.as_ref().map(|remote| remote.size_bytes.cast_signed()),
         ])
         .map(drop)
-}
-
-fn is_damage(cause: &Cause) -> bool {
-    let Cause::Database(error) = cause else {
-        return false;
-    };
-    // What isn't the fault of the machine is that of the file: damage shows in many codes.
-    !matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::PermissionDenied
-                | ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::OutOfMemory
-                | ErrorCode::ReadOnly
-                | ErrorCode::OperationInterrupted
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::DiskFull
-                | ErrorCode::CannotOpen
-                | ErrorCode::FileLockingProtocolFailed
-                | ErrorCode::NoLargeFileSupport
-        )
-    )
 }
 
 impl std::fmt::Debug for Baseline {

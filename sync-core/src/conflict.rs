@@ -6,6 +6,8 @@ use crate::{path::RelPath, report::Side};
 
 /// Where conflict copies live in every mount.
 pub const CONFLICTS_DIRECTORY: &str = ".sync-conflicts";
+/// How the time is written in names.
+const TIME: &str = "%Y%m%dT%H%M%SZ";
 /// How many names are tried for one copy.
 const ATTEMPTS: u32 = 1000;
 /// Bytes of the longest suffix, number included.
@@ -17,7 +19,7 @@ pub fn copy_paths(
     side: Side,
     now: jiff::Timestamp,
 ) -> impl Iterator<Item = RelPath> {
-    let time = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let time = now.strftime(TIME).to_string();
     // A copy of a copy keeps its place: directories would nest for ever otherwise.
     let directory = format!("{CONFLICTS_DIRECTORY}/");
     let plain = path
@@ -44,15 +46,52 @@ pub fn is_copy(path: &RelPath) -> bool {
 /// The path that a copy is a copy of, as far as its name tells; `None` for what is no copy.
 #[must_use]
 pub fn origin(path: &RelPath) -> Option<RelPath> {
-    let below = path
-        .as_str()
-        .strip_prefix(CONFLICTS_DIRECTORY)?
-        .strip_prefix('/')?;
-    let without_side = below
-        .strip_suffix(".local")
-        .or_else(|| below.strip_suffix(".remote"))?;
-    let (origin, _time) = without_side.rsplit_once('.')?;
-    RelPath::new(origin).ok()
+    CopyName::of(path).map(|name| name.origin)
+}
+
+/// What the name of a copy tells. Copies of one path sort by age.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyName {
+    /// The path that it is a copy of; a very long one is cut.
+    pub origin: RelPath,
+    /// When it was made; `None` where the name says something else.
+    pub made: Option<jiff::Timestamp>,
+    /// Which of those made in the same second.
+    pub number: u32,
+    /// Whose version it is.
+    pub side: Side,
+}
+
+impl CopyName {
+    /// Reads the name of a copy; `None` for what is none.
+    #[must_use]
+    pub fn of(path: &RelPath) -> Option<Self> {
+        let below = path
+            .as_str()
+            .strip_prefix(CONFLICTS_DIRECTORY)?
+            .strip_prefix('/')?;
+        let (without_side, side) = match below.strip_suffix(".local") {
+            Some(rest) => (rest, Side::Local),
+            None => (below.strip_suffix(".remote")?, Side::Remote),
+        };
+        let (origin, time) = without_side.rsplit_once('.')?;
+        let (time, number) = time.split_once('-').unwrap_or((time, "0"));
+        let made = jiff::civil::DateTime::strptime(TIME, time)
+            .and_then(|time| time.to_zoned(jiff::tz::TimeZone::UTC))
+            .map(|time| time.timestamp());
+        Some(Self {
+            origin: RelPath::new(origin).ok()?,
+            made: made.ok(),
+            number: number.parse().unwrap_or(0),
+            side,
+        })
+    }
+
+    /// What copies of one path sort by: the oldest first.
+    #[must_use]
+    pub fn age(&self) -> (Option<jiff::Timestamp>, u32) {
+        (self.made, self.number)
+    }
 }
 
 /// Leaves room for the suffix in the last component and for the directory before the path, at a character boundary.
@@ -110,6 +149,18 @@ mod tests {
         let copy = RelPath::new(first("a/SOUL.md")).unwrap();
         assert_eq!(origin(&copy), Some(RelPath::new("a/SOUL.md").unwrap()));
         assert_eq!(origin(&RelPath::new("a/SOUL.md").unwrap()), None);
+    }
+
+    #[test]
+    fn names_tell_time_number_and_side() {
+        let name = |text| CopyName::of(&RelPath::new(text).unwrap()).unwrap();
+        let second = name(".sync-conflicts/a/SOUL.md.20261121T040506Z-1.remote");
+        assert_eq!(second.origin.as_str(), "a/SOUL.md");
+        assert_eq!(second.made.unwrap().to_string(), "2026-11-21T04:05:06Z");
+        assert_eq!((second.number, second.side), (1, Side::Remote));
+        let first = name(".sync-conflicts/a/SOUL.md.20261121T040506Z.local");
+        assert!(first.age() < second.age());
+        assert_eq!(name(".sync-conflicts/a.b.c.local").made, None);
     }
 
     #[test]

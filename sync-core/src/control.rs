@@ -28,6 +28,8 @@ use std::{io, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::report::Side;
+
 pub use self::{
     client::ControlClient,
     server::{ClientGone, ControlServer, EventSink, Handler},
@@ -57,6 +59,24 @@ pub struct Request {
     /// For [`Op::Plan`]: which pass to plan, as the command line names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<String>,
+    /// For [`Op::Conflicts`]: what to do with them; they are listed when it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<ConflictAction>,
+    /// For [`ConflictAction::Resolve`]: whose version is to stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take: Option<Side>,
+}
+
+/// What to do with conflict copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConflictAction {
+    /// List all.
+    List,
+    /// Show the versions of the one path.
+    Show,
+    /// Let one version of the one path stand.
+    Resolve,
 }
 
 impl Request {
@@ -68,6 +88,8 @@ impl Request {
             op,
             paths: Vec::new(),
             direction: None,
+            action: None,
+            take: None,
         }
     }
 }
@@ -86,7 +108,7 @@ pub enum Op {
     Plan,
     /// Say how things are.
     Status,
-    /// List conflict copies.
+    /// List conflict copies, show or resolve one.
     Conflicts,
     /// Release deletes that a brake holds.
     Approve,

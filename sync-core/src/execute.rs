@@ -1,11 +1,13 @@
 //! Carrying a mount's plan out: stage and publish, upload, delete, record.
 //!
 //! Order: incoming files are staged in batches and published together, then uploads, then deletes, so that a renamed
-//! file is never missing on either side. One path has at most one task. A task whose path changed since it was decided
-//! touches nothing and is reported as stale; whoever called observes and decides anew.
+//! file is never missing on either side. Only what loses against an incoming directory goes first. One path has at most one
+//! task. A task whose path changed since it was decided touches nothing and is reported as stale; whoever called observes
+//! and decides anew.
 
 mod attributes;
 pub(crate) mod carry;
+mod clear;
 mod delete;
 mod incoming;
 mod merge;
@@ -148,14 +150,17 @@ pub(crate) async fn execute(
     context.mount.root.reached(Point::PlanRecorded);
     announce(context, &plan.tasks);
     let (mut incoming, mut uploads, mut deletes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut in_the_way = Vec::new();
     for task in plan.tasks {
         match task.decision {
             Decision::Upload => uploads.push(task),
             Decision::DeleteLocal | Decision::DeleteRemote => deletes.push(task),
             Decision::Download | Decision::Merge | Decision::Conflict(_) => incoming.push(task),
-            Decision::Nothing | Decision::RecordGone | Decision::Forget => {}
+            Decision::MakeWay => in_the_way.push(task),
+            Decision::Nothing | Decision::RecordGone | Decision::Forget | Decision::Blocked => {}
         }
     }
+    uploads.extend(clear::run(context, in_the_way, executed).await?);
     while !incoming.is_empty() {
         let batch: Vec<_> = incoming.drain(..incoming.len().min(BATCH_FILES)).collect();
         uploads.extend(incoming::run(context, batch, executed).await?);
@@ -204,6 +209,8 @@ fn announce(context: &Context, tasks: &[Task]) {
                 .map_or(0, |entry| entry.version.size_bytes),
             Decision::DeleteLocal
             | Decision::DeleteRemote
+            | Decision::MakeWay
+            | Decision::Blocked
             | Decision::Nothing
             | Decision::RecordGone
             | Decision::Forget => 0,
@@ -296,6 +303,15 @@ impl Context {
             Failure::Problem(kind, message) => {
                 Ok(Outcome::Problem(self.problem(path, kind, message)))
             }
+            // Waiting doesn't help: the next pass says what stands in the way.
+            Failure::Local(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                let message = "a file stands here where the bucket has its directory";
+                Ok(Outcome::Problem(self.problem(
+                    path,
+                    ProblemKind::Unsupported,
+                    message,
+                )))
+            }
             Failure::Local(error) => Ok(Outcome::Unfinished(
                 local_problem(&self.mount, path, &error),
                 path.clone(),
@@ -383,7 +399,7 @@ pub(crate) fn mode_for(executable: Executable, mode: u32) -> u32 {
 
 /// A task for a path that this pass created: a conflict copy to push.
 pub(crate) fn task_for_new_file(mount: &OpenMount, path: RelPath) -> Option<Task> {
-    let handling = Handling::of(mount.rules.rule_for(&path));
+    let handling = Handling::of(mount.selection().rule_for(&path));
     let local = mount.look(&path).ok().flatten();
     let observed = Observed {
         path,

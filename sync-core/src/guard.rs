@@ -15,6 +15,9 @@ pub struct DeleteCounts {
     pub side: Side,
     /// Deletes the pass decided; renamed files don't count.
     pub deletes: u64,
+    /// Deletes towards the same side of the last minutes, which count together with these: what goes in small portions
+    /// goes all the same.
+    pub earlier: u64,
     /// Paths that the baseline holds present on both sides.
     pub known: u64,
     /// Files that the other side (the one whose deletes would travel) still holds.
@@ -45,14 +48,14 @@ pub enum Brake {
         /// Paths in the baseline.
         known: u64,
     },
-    /// Too many at once.
+    /// Too many within minutes.
     #[error(
-        "{deletes} of {known} known files would be deleted at once; `hiclaw-sync approve` releases them"
+        "{deletes} of {known} known files would be deleted within minutes; `hiclaw-sync approve` releases them"
     )]
     TooMany {
-        /// Deletes decided.
+        /// Deletes decided, and those before.
         deletes: u64,
-        /// Paths in the baseline.
+        /// Paths in the baseline, and those deleted before.
         known: u64,
     },
 }
@@ -63,6 +66,7 @@ pub fn brake(counts: DeleteCounts) -> Option<Brake> {
     let DeleteCounts {
         side,
         deletes,
+        earlier,
         known,
         remaining,
         approval,
@@ -78,6 +82,7 @@ pub fn brake(counts: DeleteCounts) -> Option<Brake> {
         };
         return Some(Brake::Emptied { emptied, known });
     }
+    let (deletes, known) = (deletes + earlier, known + earlier);
     (deletes > FREE_DELETES && deletes > known / 2).then_some(Brake::TooMany { deletes, known })
 }
 
@@ -89,6 +94,7 @@ mod tests {
         DeleteCounts {
             side: Side::Remote,
             deletes,
+            earlier: 0,
             known,
             remaining,
             approval: Approval::None,
@@ -120,6 +126,26 @@ mod tests {
                 known: 201
             })
         );
+    }
+
+    #[test]
+    fn deletes_of_the_last_minutes_count_together() {
+        let portion = |earlier, deletes, known| {
+            brake(DeleteCounts {
+                earlier,
+                ..counts(deletes, known, known - deletes)
+            })
+        };
+        assert_eq!(portion(0, 40, 100), None);
+        assert_eq!(
+            portion(40, 40, 60),
+            Some(Brake::TooMany {
+                deletes: 80,
+                known: 100
+            })
+        );
+        assert_eq!(portion(40, 40, 1000), None);
+        assert_eq!(portion(100, 0, 10), None);
     }
 
     #[test]

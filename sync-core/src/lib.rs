@@ -56,6 +56,7 @@ pub mod resident;
 pub mod root;
 pub mod scan;
 pub mod secret;
+pub mod selection;
 pub mod session;
 mod spill;
 pub mod stage;

@@ -3,15 +3,17 @@
 //! Invariant: one process at a time has a mount open; the lock is released when the value is dropped or the process
 //! ends, however it ends.
 
+mod place;
+
 use std::{
     fs::{File, TryLockError},
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::SystemTime,
 };
 
+pub use self::place::OtherPlace;
+use self::place::Place;
 use crate::{
     baseline::{Baseline, BaselineError, Row},
     failpoint::{self, Point},
@@ -19,11 +21,11 @@ use crate::{
     local::LocalEntry,
     order::KeyOrder,
     path::{Prefix, RelPath},
-    plan::Extent,
     report::Side,
     root::{LocalError, Root, STATE_DIRECTORY},
+    selection::Selection,
     stage::{self, RecoverError},
-    store::Capabilities,
+    store::{Capabilities, ObjectStore},
 };
 
 /// Rows read from the baseline at once.
@@ -37,13 +39,11 @@ pub struct OpenMount {
     /// The prefix of its keys.
     pub prefix: Prefix,
     /// Who owns what in it.
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     /// Its directory.
     pub root: Arc<Root>,
     baseline: Mutex<Baseline>,
     capabilities: RwLock<Option<Capabilities>>,
-    /// Deletes towards the local and the remote side that were let through since the last pass over everything.
-    recent_deletes: [AtomicU64; 2],
     _lock: File,
 }
 
@@ -60,6 +60,18 @@ pub enum MountError {
     /// Its directory can't be used.
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// Its files belong to another place in a bucket.
+    #[error("{} holds the files of {before}, and is to hold those of {now}", path.display())]
+    OtherPlace {
+        /// The mount's directory.
+        path: PathBuf,
+        /// Bucket and prefix that it belongs to.
+        before: String,
+        /// Bucket and prefix that it is to belong to.
+        now: String,
+        /// That prefix.
+        prefix: Prefix,
+    },
     /// Its baseline can't be used.
     #[error("{}", path.display())]
     Baseline {
@@ -81,12 +93,30 @@ pub enum MountError {
 }
 
 impl OpenMount {
-    /// Opens a mount: takes its lock, opens its baseline, recovers from a crash. `store` is the identity of the store.
-    pub fn open(mount: &Mount, store: &str) -> Result<Self, MountError> {
+    /// Opens a mount: takes its lock, opens its baseline, recovers from a crash. Files of another bucket or prefix than
+    /// the mount's are set aside, where that is allowed.
+    pub fn open(
+        mount: &Mount,
+        store: &dyn ObjectStore,
+        other: OtherPlace,
+    ) -> Result<Self, MountError> {
         let root = Root::open(&mount.local)?;
         let state = mount.local.join(STATE_DIRECTORY);
         let lock = lock(&mount.local, &state.join("lock"))?;
-        let binding = format!("{store} {} {}", mount.prefix, root.identity()?);
+        let (before, now) = (
+            Place::of(&root)?,
+            Place::new(&store.bucket(), &mount.prefix),
+        );
+        let moves = before.filter(|before| *before != now);
+        if let (Some(before), OtherPlace::Refused) = (&moves, other) {
+            return Err(MountError::OtherPlace {
+                path: mount.local.clone(),
+                before: before.to_string(),
+                now: now.to_string(),
+                prefix: mount.prefix.clone(),
+            });
+        }
+        let binding = format!("{} {} {}", store.identity(), mount.prefix, root.identity()?);
         let path = || mount.local.clone();
         let mut baseline = Baseline::open(&state.join("state.db"), &binding).map_err(|source| {
             MountError::Baseline {
@@ -103,16 +133,36 @@ impl OpenMount {
         for copy in copies {
             tracing::warn!(mount = mount.name, %copy, "kept a version that a crash had left unpublished");
         }
+        if let Some(before) = moves
+            && let Some(aside) = before.set_aside(&root)?
+        {
+            tracing::warn!(
+                mount = mount.name, %before, %now, aside = %aside.display(),
+                "the directory held the files of another prefix; they are set aside and not pushed to this one"
+            );
+        }
+        now.write(&root)?;
         Ok(Self {
             name: mount.name.clone(),
             prefix: mount.prefix.clone(),
-            rules: mount.rules.clone(),
+            rules: Arc::new(mount.rules.clone()),
             root: Arc::new(root),
             baseline: Mutex::new(baseline),
             capabilities: RwLock::new(None),
-            recent_deletes: [AtomicU64::new(0), AtomicU64::new(0)],
             _lock: lock,
         })
+    }
+
+    /// What travels, as the ignore files are from now on. Whoever looks at the mount keeps one value for the whole look.
+    #[must_use]
+    pub fn selection(&self) -> Selection {
+        Selection::new(self.rules.clone(), self.root.clone())
+    }
+
+    /// Directories with files that were set aside because they belong to another bucket or prefix, and are still there.
+    #[must_use]
+    pub fn aside(&self) -> Vec<String> {
+        place::aside(&self.root)
     }
 
     /// The baseline, for as short as possible.
@@ -137,28 +187,15 @@ impl OpenMount {
             .unwrap_or_else(PoisonError::into_inner) = Some(capabilities);
     }
 
-    fn recent_deletes(&self, side: Side) -> &AtomicU64 {
-        let [local, remote] = &self.recent_deletes;
-        match side {
-            Side::Local => local,
-            Side::Remote => remote,
-        }
+    /// Deletes towards `side` in the last minutes that nobody approved.
+    pub(crate) fn recent_deletes(&self, side: Side) -> Result<u64, BaselineError> {
+        self.baseline().recent_deletes(side, SystemTime::now())
     }
 
-    /// Deletes towards `side` that were let through since the last pass over everything.
-    pub(crate) fn deletes_since_whole_pass(&self, side: Side) -> u64 {
-        self.recent_deletes(side).load(Ordering::Relaxed)
-    }
-
-    /// Counts deletes that were let through. A pass over everything was judged by itself and starts the count anew.
-    pub(crate) fn note_deletes(&self, side: Side, extent: &Extent, deletes: u64) {
-        match extent {
-            Extent::Whole => self.recent_deletes(side).store(0, Ordering::Relaxed),
-            Extent::Paths(_) => {
-                self.recent_deletes(side)
-                    .fetch_add(deletes, Ordering::Relaxed);
-            }
-        }
+    /// Notes deletes that were carried out; renamed files are not meant.
+    pub(crate) fn note_deletes(&self, side: Side, deletes: u64) -> Result<(), BaselineError> {
+        self.baseline()
+            .note_deletes(side, deletes, SystemTime::now())
     }
 
     /// Looks at one path; what can't be seen for a reason other than absence is an error.

@@ -8,11 +8,14 @@
 mod change;
 mod conclude;
 mod deferred;
+mod echo;
+mod kinds;
 mod planner;
 mod remote;
+mod renames;
 mod tally;
 
-use std::io;
+use std::{collections::HashSet, io};
 
 use self::planner::{Planner, RemoteView};
 pub(crate) use self::{
@@ -100,15 +103,27 @@ pub(crate) struct MountPlan {
     pub(crate) row_changes: Vec<RowChange>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) held: Vec<HeldEntry>,
+    /// Paths whose deletes are halves of renames: they count for no brake.
+    pub(crate) renamed: HashSet<RelPath>,
+    /// What can be brought when deletes of this plan have made room for it.
+    pub(crate) later: Vec<Task>,
+    /// Paths to plan anew then: what comes later lies at or below them.
+    pub(crate) again: Vec<RelPath>,
 }
 
 impl MountPlan {
+    /// What a part is measured by.
+    fn size(&self) -> usize {
+        let tasks = self.tasks.len() + self.later.len();
+        tasks.max(self.row_changes.len())
+    }
+
     /// True when carrying the plan out writes or deletes objects.
     pub(crate) fn writes_to_the_store(&self) -> bool {
         self.tasks.iter().any(|task| {
             // The copy that a conflict leaves is sent too.
             task.decision.target() == Some(Side::Remote)
-                || matches!(task.decision, Decision::Conflict(_))
+                || matches!(task.decision, Decision::Conflict(_) | Decision::MakeWay)
         })
     }
 }
@@ -123,6 +138,9 @@ pub(crate) enum PlanError {
     /// What doesn't fit in memory can't be put aside.
     #[error("can't use the staging directory")]
     Spill(#[from] io::Error),
+    /// It brings ignore files, which decide about everything else: a plan with nothing but them.
+    #[error("ignore files come first")]
+    IgnoreFiles(Box<MountPlan>),
     /// Nobody wants the plan any more.
     #[error("the plan was given up")]
     GivenUp,
@@ -148,6 +166,17 @@ pub(crate) struct PlanScope {
     pub(crate) approval: Approval,
     /// Tasks, or changes of rows, that make a full part.
     pub(crate) part_tasks: usize,
+    /// What becomes of a plan that brings ignore files.
+    pub(crate) ignore_files: IgnoreFiles,
+}
+
+/// When ignore files are brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IgnoreFiles {
+    /// Before anything else: the plan ends with [`PlanError::IgnoreFiles`].
+    First,
+    /// With everything else.
+    InTurn,
 }
 
 /// How much of a mount a plan looks at.
@@ -210,6 +239,7 @@ pub(crate) fn plan_again(
         direction,
         approval: Approval::Given,
         part_tasks: usize::MAX,
+        ignore_files: IgnoreFiles::InTurn,
     };
     let mut planner = Planner::new(mount, &scope, RemoteView::Listed);
     for observed in observed {

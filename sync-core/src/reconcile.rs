@@ -1,7 +1,8 @@
 //! The one decision function: what to do about a path, from what both sides held, what they hold, and the path's rule.
 //!
-//! Pure and total. The table is in the semantics document; each of its rows is a test below. Never looks at content:
-//! whether two changed sides hold the same bytes is found out by whoever carries the decision out.
+//! Pure and total. The table is in the semantics document and read by the test below, which finds every combination in
+//! exactly one of its rows. Never looks at content: whether two changed sides hold the same bytes is found out by whoever
+//! carries the decision out.
 
 use crate::{
     layout::{Deletes, SyncMode},
@@ -21,19 +22,25 @@ pub enum Change {
     Modified,
     /// Gone.
     Deleted,
+    /// No file can stand there any more, because something of another kind does. Here: a directory stands at the path, or
+    /// a file above it. In the bucket: there is no object, but new ones lie below the path, as if it were a directory.
+    /// What lies below has paths and decisions of its own.
+    TypeChanged,
 }
 
 impl Change {
     /// All changes, for tables.
-    pub const ALL: [Change; 5] = [
+    pub const ALL: [Change; 6] = [
         Self::Absent,
         Self::Unchanged,
         Self::Created,
         Self::Modified,
         Self::Deleted,
+        Self::TypeChanged,
     ];
 
-    /// Compares what was there with what is there.
+    /// Compares what was there with what is there. A change of type shows only to who looks around: see
+    /// [`Change::TypeChanged`].
     #[must_use]
     pub fn between<T: PartialEq>(before: Option<&T>, now: Option<&T>) -> Self {
         match (before, now) {
@@ -101,6 +108,11 @@ pub enum Decision {
     Conflict(Side),
     /// Merge the remote version into the local file by field.
     Merge,
+    /// The bucket has a directory where a changed file stands here, and wins: the file becomes a conflict copy and makes
+    /// way for what lies below.
+    MakeWay,
+    /// The bucket has a version that can't stand here, because something of another kind does: both stay, and it is said.
+    Blocked,
     /// Remember that the file is gone here and stays in the bucket, or the other way round.
     RecordGone,
     /// Drop what is known of the path.
@@ -113,9 +125,12 @@ impl Decision {
     pub fn target(self) -> Option<Side> {
         match self {
             Self::Upload | Self::DeleteRemote | Self::Conflict(Side::Local) => Some(Side::Remote),
-            Self::Download | Self::DeleteLocal | Self::Merge | Self::Conflict(Side::Remote) => {
-                Some(Side::Local)
-            }
+            Self::Download
+            | Self::DeleteLocal
+            | Self::Merge
+            | Self::MakeWay
+            | Self::Blocked
+            | Self::Conflict(Side::Remote) => Some(Side::Local),
             Self::Nothing | Self::RecordGone | Self::Forget => None,
         }
     }
@@ -143,12 +158,23 @@ fn ignored(local: Change, remote: Change) -> Decision {
 
 /// A merged file is never pushed and never deleted; it is merged anew when either side changed.
 fn merged(local: Change, remote: Change) -> Decision {
-    use Change::{Absent, Created, Deleted, Modified, Unchanged};
+    use Change::{Absent, Created, Deleted, Modified, TypeChanged, Unchanged};
     match (local, remote) {
         (Unchanged, Unchanged) | (Absent | Created, Absent) => Decision::Nothing,
+        (TypeChanged, Unchanged | Created | Modified) => Decision::Blocked,
         (_, Unchanged | Created | Modified) => Decision::Merge,
         // Gone from the bucket: the local file stays, as if there had never been a remote one.
-        (Unchanged | Modified | Deleted, Absent) | (_, Deleted) => Decision::Forget,
+        (Unchanged | Modified | Deleted | TypeChanged, Absent) | (_, Deleted | TypeChanged) => {
+            Decision::Forget
+        }
+    }
+}
+
+fn mirrored(local: Change, remote: Change, policy: Policy) -> Decision {
+    match (local, remote) {
+        (Change::TypeChanged, _) => no_file_can_stand_here(remote, policy),
+        (_, Change::TypeChanged) => directory_in_the_bucket(local, policy),
+        _ => same_type(local, remote, policy),
     }
 }
 
@@ -156,8 +182,8 @@ fn merged(local: Change, remote: Change) -> Decision {
     clippy::match_same_arms,
     reason = "each row of the table stands for itself, grouped by what happened"
 )]
-fn mirrored(local: Change, remote: Change, policy: Policy) -> Decision {
-    use Change::{Absent, Created, Deleted, Modified, Unchanged};
+fn same_type(local: Change, remote: Change, policy: Policy) -> Decision {
+    use Change::{Absent, Created, Deleted, Modified, TypeChanged, Unchanged};
     match (local, remote) {
         // In agreement, or as agreed: a side that is absent without having changed is a delete that was not to travel.
         (Unchanged, Unchanged | Absent) | (Absent, Unchanged) => Decision::Nothing,
@@ -179,14 +205,56 @@ fn mirrored(local: Change, remote: Change, policy: Policy) -> Decision {
         (Created | Modified, Created | Modified) => Decision::Conflict(policy.winner()),
 
         // One side deleted what the other left as it was.
-        (Unchanged, Deleted) if policy.pulls_deletes() => Decision::DeleteLocal,
-        (Unchanged, Deleted) if policy.pulls() => Decision::RecordGone,
+        (Unchanged, Deleted) => gone_from_the_bucket(policy),
+        (Deleted, Unchanged) => gone_from_here(policy),
+
+        // Decided above.
+        (TypeChanged, _) | (_, TypeChanged) => Decision::Blocked,
+    }
+}
+
+fn gone_from_the_bucket(policy: Policy) -> Decision {
+    match (policy.pulls_deletes(), policy.pulls()) {
+        (true, _) => Decision::DeleteLocal,
+        (false, true) => Decision::RecordGone,
         // Push only: the files are the truth, and what went missing is sent again.
-        (Unchanged, Deleted) => Decision::Upload,
-        (Deleted, Unchanged) if policy.pushes_deletes() => Decision::DeleteRemote,
-        (Deleted, Unchanged) if policy.pushes() => Decision::RecordGone,
+        (false, false) => Decision::Upload,
+    }
+}
+
+fn gone_from_here(policy: Policy) -> Decision {
+    match (policy.pushes_deletes(), policy.pushes()) {
+        (true, _) => Decision::DeleteRemote,
+        (false, true) => Decision::RecordGone,
         // Pull only: the bucket is the truth, and what went missing is brought again.
-        (Deleted, Unchanged) => Decision::Download,
+        (false, false) => Decision::Download,
+    }
+}
+
+/// Something of another kind stands here: the file is as good as deleted, and no version can be brought. Nobody wins
+/// against a directory: what is in it can't be a copy of one file.
+fn no_file_can_stand_here(remote: Change, policy: Policy) -> Decision {
+    use Change::{Absent, Created, Deleted, Modified, TypeChanged, Unchanged};
+    match remote {
+        Absent | Deleted | TypeChanged => Decision::Forget,
+        Unchanged if policy.pushes() => gone_from_here(policy),
+        Unchanged => Decision::Blocked,
+        Created | Modified if policy.pulls() => Decision::Blocked,
+        Created | Modified => Decision::RecordGone,
+    }
+}
+
+/// The object is gone and the bucket has a directory in its place.
+fn directory_in_the_bucket(local: Change, policy: Policy) -> Decision {
+    use Change::{Absent, Created, Deleted, Modified, TypeChanged, Unchanged};
+    match local {
+        Absent | Deleted | TypeChanged => Decision::Forget,
+        Unchanged => gone_from_the_bucket(policy),
+        // Both have something new, of different kinds.
+        Created | Modified => match policy.winner() {
+            Side::Local => Decision::Upload,
+            Side::Remote => Decision::MakeWay,
+        },
     }
 }
 

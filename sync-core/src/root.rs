@@ -67,6 +67,19 @@ pub struct Root {
     path: PathBuf,
 }
 
+/// What keeps a file from being put at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InTheWay {
+    /// Nothing.
+    Nothing,
+    /// A directory stands there.
+    Directory,
+    /// A file stands where one of its directories would be.
+    FileAbove,
+    /// A symbolic link stands where one of its directories would be.
+    LinkAbove,
+}
+
 /// Whether the mount's directory is still the one that was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootState {
@@ -179,6 +192,28 @@ impl Root {
             kind_of(metadata.file_type()),
             Fingerprint::of(&metadata),
         )))
+    }
+
+    /// What keeps a file from being put at `path`, where a scan has found none.
+    pub(crate) fn in_the_way(&self, path: &RelPath) -> Result<InTheWay, LocalError> {
+        match self.open_parent(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(InTheWay::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Ok(InTheWay::FileAbove);
+            }
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                return Ok(InTheWay::LinkAbove);
+            }
+            Err(error) => return Err(LocalError::new("look at", path, error)),
+        }
+        Ok(match self.look(path)? {
+            Some((LocalKind::Directory, _)) => InTheWay::Directory,
+            // Come since the scan: whoever acts looks again.
+            Some((LocalKind::File | LocalKind::Symlink | LocalKind::Special, _)) | None => {
+                InTheWay::Nothing
+            }
+        })
     }
 
     /// The staging directory.
@@ -317,6 +352,26 @@ mod tests {
         assert!(root.look(&path("none")).unwrap().is_none());
         assert!(root.look(&path("no/such/dir")).unwrap().is_none());
         assert!(root.look(&path("file/below")).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_a_file_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join("file"), "x").unwrap();
+        std::fs::create_dir(dir.path().join("directory")).unwrap();
+        std::os::unix::fs::symlink("directory", dir.path().join("link")).unwrap();
+        for (text, expected) in [
+            ("none", InTheWay::Nothing),
+            ("no/such/file", InTheWay::Nothing),
+            ("directory", InTheWay::Directory),
+            ("directory/new", InTheWay::Nothing),
+            ("file/below", InTheWay::FileAbove),
+            ("file/further/below", InTheWay::FileAbove),
+            ("link/below", InTheWay::LinkAbove),
+        ] {
+            assert_eq!(root.in_the_way(&path(text)).unwrap(), expected, "{text}");
+        }
     }
 
     #[test]

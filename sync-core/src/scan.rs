@@ -1,7 +1,7 @@
 //! The local scan: the files of a mount in a key order, with the names of the directories on the way in memory.
 //!
 //! Order: that of the paths, which a depth-first walk gives when a directory sorts as its name plus `/`.
-//! Never opens a file, never follows a link, never enters a directory that the rules prune or another file system.
+//! Never opens a file, never follows a link, never enters a directory that the selection prunes or another file system.
 
 mod walk;
 
@@ -9,12 +9,13 @@ use std::{ffi::OsStr, os::unix::fs::MetadataExt as _, path::Path};
 
 use self::walk::{DirEntry, Walk, WalkError};
 use crate::{
-    layout::{Rules, SyncMode},
+    layout::SyncMode,
     local::{Fingerprint, LocalEntry, LocalKind},
     order::KeyOrder,
     path::RelPath,
     report::ProblemKind,
     root::Root,
+    selection::Selection,
 };
 
 /// One step of a scan.
@@ -37,7 +38,7 @@ pub enum ScanItem {
 pub fn scan<'a>(
     root: &'a Root,
     scope: Option<&RelPath>,
-    rules: &'a Rules,
+    rules: &'a Selection,
     order: KeyOrder,
 ) -> impl Iterator<Item = ScanItem> + 'a {
     let directory = root.path();
@@ -58,7 +59,7 @@ pub fn scan<'a>(
 }
 
 /// Whether a directory is entered; files are always looked at.
-fn enters(directory: &Path, entry: &DirEntry, rules: &Rules) -> bool {
+fn enters(directory: &Path, entry: &DirEntry, rules: &Selection) -> bool {
     if entry.kind() != LocalKind::Directory || entry.path() == directory {
         return true;
     }
@@ -72,7 +73,7 @@ fn enters(directory: &Path, entry: &DirEntry, rules: &Rules) -> bool {
 fn look(
     directory: &Path,
     entry: &DirEntry,
-    rules: &Rules,
+    rules: &Selection,
     device: Option<u64>,
 ) -> Option<ScanItem> {
     let kind = entry.kind();
@@ -130,8 +131,13 @@ fn other_file_system(directory: &Path, entry: &DirEntry, device: Option<u64>) ->
 }
 
 fn fault(directory: &Path, WalkError { path, error }: &WalkError) -> Option<ScanItem> {
-    // Files come and go during a scan: what vanished is absent, not a fault. A missing mount is.
-    if error.kind() == std::io::ErrorKind::NotFound && path != directory {
+    // Files come and go during a scan: what vanished is absent, not a fault. A missing mount is. So is what would lie
+    // below a file.
+    let absent = matches!(
+        error.kind(),
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+    );
+    if absent && path != directory {
         return None;
     }
     let path = path.strip_prefix(directory).unwrap_or(path);
@@ -155,8 +161,9 @@ pub(crate) fn rel_path(directory: &Path, full: &Path) -> Result<RelPath, String>
 mod tests {
     use super::*;
 
-    fn rules() -> Rules {
-        Rules::new(Vec::new()).unwrap()
+    fn rules() -> Selection {
+        let rules = crate::layout::Rules::new(Vec::new()).unwrap();
+        Selection::of_rules(std::sync::Arc::new(rules))
     }
 
     fn paths(directory: &Path, scope: Option<&str>) -> Vec<String> {
@@ -201,6 +208,7 @@ mod tests {
         let dir = tree(&["a/x", "a/y/z", "ab", "b"]);
         assert_eq!(paths(dir.path(), Some("a")), ["a/x", "a/y/z"]);
         assert_eq!(paths(dir.path(), Some("ab")), ["ab"]);
+        assert_eq!(paths(dir.path(), Some("ab/below")), [""; 0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! most. Never decides anything itself. One session at a time has a mount open; passes of a session run one by one.
 
 mod carry;
+mod conflicts;
 mod dry_run;
 mod listing;
 mod pass;
@@ -17,7 +18,10 @@ use std::{
     time::Instant,
 };
 
-pub use self::pass::Dirty;
+pub use self::{
+    conflicts::{ConflictDetails, ConflictError, ConflictVersion, InBucket, Resolved},
+    pass::Dirty,
+};
 pub use crate::plan::Direction;
 use crate::{
     baseline::BaselineError,
@@ -26,7 +30,7 @@ use crate::{
     guard::Approval,
     layout::{Mount, ResolvedLayout},
     merge::MergeRules,
-    mount::{MountError, OpenMount},
+    mount::{MountError, OpenMount, OtherPlace},
     order::ListingOrder,
     path::{PathError, RelPath},
     progress::Progress,
@@ -145,7 +149,8 @@ pub struct PassError {
 }
 
 impl Session {
-    /// Opens every mount of the layout: takes its lock and recovers it from a crash. Sends nothing to the store.
+    /// Opens every mount of the layout: takes its lock and recovers it from a crash. Sends nothing to the store, unless
+    /// a directory is to belong to another bucket or prefix than before: then that is looked at first.
     pub async fn open(
         layout: &ResolvedLayout,
         store: Arc<dyn ObjectStore>,
@@ -167,14 +172,21 @@ impl Session {
         store: Arc<dyn ObjectStore>,
         concurrency: usize,
     ) -> Result<Self, SessionError> {
-        let identity = store.identity();
-        let mounts = tokio::task::spawn_blocking(move || {
-            mounts
-                .iter()
-                .map(|mount| OpenMount::open(mount, &identity).map(Arc::new))
-                .collect::<Result<Vec<_>, _>>()
-        })
-        .await??;
+        let mounts = Arc::new(mounts);
+        let opened = open_all(&mounts, &store, OtherPlace::Refused).await;
+        let mounts = match opened {
+            Err(SessionError::Mount(MountError::OtherPlace { prefix, .. })) => {
+                // A mistyped bucket, or a store that is away, is no reason to move an agent's files.
+                match store.list(prefix.as_str(), None).await {
+                    Err(error) if error.kind.is_fatal() || error.kind.is_transient() => {
+                        return Err(error.into());
+                    }
+                    Ok(_) | Err(_) => {}
+                }
+                open_all(&mounts, &store, OtherPlace::SetAside).await?
+            }
+            other => other?,
+        };
         let session = Self {
             store,
             mounts,
@@ -374,6 +386,21 @@ impl Session {
             mount.set_capabilities(capabilities);
         }
     }
+}
+
+async fn open_all(
+    mounts: &Arc<Vec<Mount>>,
+    store: &Arc<dyn ObjectStore>,
+    other: OtherPlace,
+) -> Result<Vec<Arc<OpenMount>>, SessionError> {
+    let (mounts, store) = (mounts.clone(), store.clone());
+    let open = move || {
+        mounts
+            .iter()
+            .map(|mount| OpenMount::open(mount, &*store, other).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    Ok(tokio::task::spawn_blocking(open).await??)
 }
 
 /// What a pass is measured by.

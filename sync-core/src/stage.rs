@@ -5,8 +5,10 @@
 //! look at what came out. A crash at any point leaves the tree with old or new versions only; [`recover`] deals with
 //! what stands in the staging directory afterwards.
 
+mod aside;
 mod copies;
 mod recovery;
+mod take;
 
 use std::{
     fs::File,
@@ -19,7 +21,11 @@ use std::{
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use self::copies::keep_copy;
-pub use self::recovery::{RecoverError, recover};
+pub use self::{
+    aside::{KeptAside, keep_aside},
+    recovery::{RecoverError, recover},
+    take::{Taken, take_copy},
+};
 use crate::{
     baseline::{Displacement, Fate, Surprise},
     digest::{ContentHash, ContentHasher},

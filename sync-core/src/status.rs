@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     order::ListingOrder,
-    report::{HeldEntry, Problem, RequestCounts},
+    report::{HeldEntry, Problem, RequestCounts, Side},
 };
 
 /// The state of an engine.
@@ -58,6 +58,9 @@ pub struct MountStatus {
     pub prefix: String,
     /// Files that both sides hold.
     pub files: u64,
+    /// Directories with files of another bucket or prefix, which its directory belonged to before.
+    #[serde(default)]
+    pub aside: Vec<String>,
 }
 
 /// A conflict copy.
@@ -65,8 +68,17 @@ pub struct MountStatus {
 pub struct ConflictCopy {
     /// Name of the mount.
     pub mount: String,
+    /// The path that it is a copy of; that of the copy where its name doesn't tell.
+    #[serde(default)]
+    pub path: String,
     /// The copy's path, relative to the mount.
     pub copy: String,
+    /// Whose version it is.
+    #[serde(default)]
+    pub side: Option<Side>,
+    /// When it was made, RFC 3339.
+    #[serde(default)]
+    pub time: Option<String>,
     /// Its size.
     pub bytes: u64,
 }

@@ -70,6 +70,11 @@ pub trait ObjectStore: Send + Sync {
 
     /// What ties a baseline to this store: endpoint and bucket.
     fn identity(&self) -> String;
+
+    /// What ties files to this store, whatever name it is reached by: the bucket.
+    fn bucket(&self) -> String {
+        self.identity()
+    }
 }
 
 /// One page of a listing.

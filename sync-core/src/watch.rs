@@ -14,6 +14,7 @@
 
 mod backend;
 mod intake;
+mod selected;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -58,6 +59,9 @@ pub struct WatchedMount {
     pub enters: PathFilter,
     /// False for files whose changes matter to nobody: no event of theirs is passed on.
     pub cares: PathFilter,
+    /// Told of every change that is passed on. True for a file that decides what the other two say, as ignore files do:
+    /// they answer anew from then on, its directory gets its watches anew and is reported.
+    pub governs: PathFilter,
 }
 
 impl fmt::Debug for WatchedMount {

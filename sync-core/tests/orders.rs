@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, sync::Arc};
 
     use proptest::prelude::*;
     use sync_core::{
@@ -14,6 +14,7 @@ mod tests {
         path::RelPath,
         root::Root,
         scan::{ScanItem, scan},
+        selection::Selection,
     };
 
     const ORDERS: [KeyOrder; 2] = [KeyOrder::Bytes, KeyOrder::Tree];
@@ -66,7 +67,8 @@ mod tests {
     fn scanned(root: &Root, scope: Option<&str>, order: KeyOrder) -> Vec<String> {
         let scope = scope.map(|scope| RelPath::new(scope).unwrap());
         let rules = Rules::new(Vec::new()).unwrap();
-        scan(root, scope.as_ref(), &rules, order)
+        let selection = Selection::of_rules(Arc::new(rules));
+        scan(root, scope.as_ref(), &selection, order)
             .map(|item| match item {
                 ScanItem::Entry(entry) => entry.path.to_string(),
                 ScanItem::Problem { path, message, .. } => panic!("{path}: {message}"),

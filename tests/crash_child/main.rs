@@ -201,14 +201,8 @@ async fn pass(session: &Session) -> Result<()> {
 /// The engine with its watcher; an edit, and everything sent at the end.
 async fn resident(directory: &Path, session: Session) -> Result<()> {
     let (sender, news) = mpsc::channel(64);
-    let rules = session.mounts().first().context("a mount")?.rules.clone();
-    let cares = rules.clone();
-    let watched = WatchedMount {
-        index: MountIndex(0),
-        path: directory.to_owned(),
-        enters: Arc::new(move |path| !rules.prunes(path)),
-        cares: Arc::new(move |path| cares.rule_for(path).sync != SyncMode::None),
-    };
+    let mount = session.mounts().first().context("a mount")?;
+    let watched = WatchedMount::of(MountIndex(0), mount);
     let _watcher = Watcher::start(vec![watched], sender)?;
     let resident = Resident::start(Arc::new(session), ResidentSettings::default(), Some(news));
     let mut events = resident.subscribe();

@@ -99,16 +99,21 @@ async fn ask(
         Ok(value) => {
             serde_json::from_value(value).context("the resident engine's answer is not understood")
         }
-        Err(ControlError::Refused { kind, message }) => {
-            let exit = match kind.as_str() {
-                ERROR_UNREACHABLE => Exit::Unreachable,
-                ERROR_USAGE => Exit::Usage,
-                _ => Exit::Failed,
-            };
-            Err(anyhow::Error::new(Decided(exit)).context(message))
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(refusal(error)),
     }
+}
+
+/// What the resident engine refused, with the exit code that its word means.
+pub(super) fn refusal(error: ControlError) -> anyhow::Error {
+    let ControlError::Refused { kind, message } = error else {
+        return error.into();
+    };
+    let exit = match kind.as_str() {
+        ERROR_UNREACHABLE => Exit::Unreachable,
+        ERROR_USAGE => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    anyhow::Error::new(Decided(exit)).context(message)
 }
 
 /// Does it under the mounts' locks.

@@ -1,6 +1,6 @@
-//! `status` and `conflicts`.
+//! `status`.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use anyhow::Context as _;
 use sync_core::{
@@ -11,7 +11,7 @@ use sync_core::{
 use super::{form, settings};
 use crate::{
     exit::Exit,
-    output::{self, Form},
+    output,
     settings::GlobalOptions,
     worker::{self, Worker},
 };
@@ -20,20 +20,6 @@ pub(super) async fn status(global: &GlobalOptions) -> anyhow::Result<Exit> {
     let status = fetch(global).await?;
     output::status(&mut io::stdout().lock(), form(global), &status)
         .context("can't write the status")?;
-    Ok(Exit::Done)
-}
-
-pub(super) async fn conflicts(global: &GlobalOptions) -> anyhow::Result<Exit> {
-    let copies = fetch(global).await?.conflicts;
-    let mut out = io::stdout().lock();
-    let written = match form(global) {
-        Form::Json => output::json(&mut out, &copies),
-        Form::Text | Form::Quiet if copies.is_empty() => writeln!(out, "no conflict copies"),
-        Form::Text | Form::Quiet => copies.iter().try_for_each(|copy| {
-            writeln!(out, "{}: {} ({} bytes)", copy.mount, copy.copy, copy.bytes)
-        }),
-    };
-    output::forgive_closed_pipe(written)?;
     Ok(Exit::Done)
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 
-fn row(path: &str) -> Row {
+pub(super) fn row(path: &str) -> Row {
     let fingerprint = Fingerprint {
         size_bytes: 1,
         mtime_nanoseconds: -5,

@@ -107,7 +107,7 @@ fn delete_local(context: &Context, tasks: &[Task]) -> Result<Vec<Outcome>, Execu
             Ok(Removed::Done) => {
                 context.progress.file_done(&path);
                 let entry = context.entry(&path, &task.handling, 0);
-                let change = Box::new(RowChange::Forget(path));
+                let change = Box::new(RowChange::Bury(path));
                 Outcome::Done {
                     change,
                     effect: Effect::DeletedLocal(entry),
@@ -129,7 +129,7 @@ async fn delete_remote(context: Arc<Context>, task: Task) -> Result<Outcome, Exe
             context.progress.file_done(&path);
             let entry = context.entry(&path, &task.handling, 0);
             Ok(Outcome::Done {
-                change: Box::new(RowChange::Forget(path)),
+                change: Box::new(RowChange::Bury(path)),
                 effect: Effect::DeletedRemote(entry),
             })
         }

@@ -129,6 +129,8 @@ async fn prepare(
         Decision::Upload
         | Decision::DeleteLocal
         | Decision::DeleteRemote
+        | Decision::MakeWay
+        | Decision::Blocked
         | Decision::Nothing
         | Decision::RecordGone
         | Decision::Forget => Err(Failure::Stale),

@@ -28,10 +28,10 @@ pub(super) enum Unsupported {
 /// Looks at the kind of what is here.
 pub(super) fn unsupported(mount: &OpenMount, observed: &Observed, policy: Policy) -> Unsupported {
     let what = match observed.local.as_ref().map(|entry| entry.kind) {
-        None | Some(LocalKind::File) => return Unsupported::No,
+        // A directory is a change of type, which is decided about.
+        None | Some(LocalKind::File | LocalKind::Directory) => return Unsupported::No,
         Some(LocalKind::Symlink) => "a symbolic link",
         Some(LocalKind::Special) => "a socket, FIFO or device",
-        Some(LocalKind::Directory) => "a directory",
     };
     if policy.sync == SyncMode::None || (observed.remote.is_none() && observed.baseline.is_none()) {
         return Unsupported::Ignored;
@@ -181,6 +181,7 @@ pub(super) fn explain(local: Change, remote: Change) -> String {
         Change::Created => "new",
         Change::Modified => "changed",
         Change::Deleted => "deleted",
+        Change::TypeChanged => "of another kind",
     };
     format!("{} here, {} in the bucket", word(local), word(remote))
 }

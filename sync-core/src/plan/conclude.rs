@@ -1,22 +1,29 @@
 //! The end of a plan: both sides were seen; what waited for that is let through, held by a brake, or dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
     Deferred, Extent, MountPlan, PlanError,
+    change::hash_file,
     deferred::{FileIdentity, Late, Waiting, What},
     planner::Planner,
+    renames::Renames,
 };
 use crate::{
+    digest::Digest,
     guard::{self, DeleteCounts},
     mount::OpenMount,
     order::OrderWatch,
+    path::RelPath,
+    reconcile::Decision,
     report::{HeldEntry, Problem, Side},
     root::RootState,
 };
 
 /// Held deletes towards one side that are told one by one.
 const HELD_TOLD: u64 = 1000;
+/// Deleted files that are looked for among the new ones by content.
+const COMPARED: usize = 100_000;
 
 /// The end of a plan.
 #[derive(Debug)]
@@ -37,7 +44,7 @@ impl Conclusion {
                 problems: vec![problem],
                 ..MountPlan::default()
             },
-            deferred: Waiting::new(mount.root.spill()?).finish(Vec::new())?,
+            deferred: Waiting::new(mount.root.spill()?).finish(Vec::new(), Renames::default())?,
             watch: OrderWatch::default(),
         })
     }
@@ -46,6 +53,12 @@ impl Conclusion {
 impl Planner<'_> {
     /// Applies the rules that protect against mass deletion.
     pub(super) fn finish(mut self) -> Result<Conclusion, PlanError> {
+        if !self.ignore_files.is_empty() {
+            return Err(PlanError::IgnoreFiles(Box::new(MountPlan {
+                tasks: self.ignore_files,
+                ..MountPlan::default()
+            })));
+        }
         if self.mount.root.state() == RootState::Gone {
             // Taken away during the scan: what was not found any more is not deleted.
             self.unseen.push(Side::Local);
@@ -58,8 +71,9 @@ impl Planner<'_> {
             None => Waiting::new(self.mount.root.spill()?),
         };
         // Files that were not seen look deleted: nothing is concluded from that.
-        let mut deferred = waiting.finish(std::mem::take(&mut self.unseen))?;
-        self.created.sort_unstable();
+        let mut renames = std::mem::take(&mut self.renames);
+        renames.seal();
+        let mut deferred = waiting.finish(std::mem::take(&mut self.unseen), renames)?;
         for side in [Side::Local, Side::Remote] {
             self.brake(side, &mut deferred)?;
         }
@@ -75,28 +89,35 @@ impl Planner<'_> {
     }
 
     fn brake(&mut self, side: Side, deferred: &mut Deferred) -> Result<(), PlanError> {
-        let mut deletes = 0;
-        deferred.rewind()?;
-        while let Some(late) = deferred.next()? {
-            let counts = late.note.what == What::Delete(side) && !self.was_renamed(&late);
-            deletes += u64::from(counts);
-        }
-        deferred.rewind()?;
+        let deletes = count(side, deferred)?;
         if deletes == 0 {
-            self.mount.note_deletes(side, &self.scope.extent, 0);
             return Ok(());
         }
         let known = match self.known {
             Some(known) => known,
             None => self.mount.baseline().known()?,
         };
-        let mut brake = guard::brake(self.counts(side, deletes, known));
-        if brake.is_some() && side == Side::Remote {
-            deletes -= self.renamed_before(deferred)?;
-            brake = guard::brake(self.counts(side, deletes, known));
+        let mut counts = DeleteCounts {
+            side,
+            deletes,
+            earlier: self.mount.recent_deletes(side)?,
+            known,
+            remaining: match (&self.scope.extent, side) {
+                (Extent::Paths(_), _) => known.saturating_sub(deletes),
+                (Extent::Whole, Side::Local) => self.remote_objects,
+                (Extent::Whole, Side::Remote) => self.local_files,
+            },
+            approval: self.scope.approval,
+        };
+        let mut found = guard::brake(counts);
+        if found.is_some() && side == Side::Remote {
+            // Worth a closer look: a file that was copied and removed is no loss either.
+            let copied = self.copied(deferred)?;
+            deferred.renames.note_copied(copied);
+            counts.deletes = count(side, deferred)?;
+            found = guard::brake(counts);
         }
-        let Some(brake) = brake else {
-            self.mount.note_deletes(side, &self.scope.extent, deletes);
+        let Some(brake) = found else {
             return Ok(());
         };
         self.tell_held(side, &brake.to_string(), deferred)?;
@@ -104,37 +125,66 @@ impl Planner<'_> {
         Ok(deferred.rewind()?)
     }
 
-    fn counts(&self, side: Side, deletes: u64, known: u64) -> DeleteCounts {
-        let approval = self.scope.approval;
-        match (&self.scope.extent, side) {
-            // Parts come one after the other: what the earlier ones deleted counts too.
-            (Extent::Paths(_), _) => {
-                let earlier = self.mount.deletes_since_whole_pass(side);
-                let known = known + earlier;
-                let deletes = deletes + earlier;
-                DeleteCounts {
-                    side,
-                    deletes,
-                    known,
-                    remaining: known.saturating_sub(deletes),
-                    approval,
-                }
+    /// Paths to delete in the bucket whose content is in a new file here, as far as the last part of the plan has it: files
+    /// of the same size are read.
+    fn copied(&self, deferred: &mut Deferred) -> Result<HashSet<RelPath>, PlanError> {
+        let wanted = deletes(Side::Remote, deferred)?;
+        let sizes: HashSet<u64> = wanted
+            .iter()
+            .filter_map(|late| Some(late.note.before.as_ref()?.size_bytes()))
+            .collect();
+        let mut new: HashMap<Digest, u64> = HashMap::new();
+        for task in &self.part.tasks {
+            let size = task
+                .observed
+                .local
+                .as_ref()
+                .map(|entry| entry.fingerprint.size_bytes);
+            let is_new = task.decision == Decision::Upload && task.observed.baseline.is_none();
+            if is_new
+                && size.is_some_and(|size| sizes.contains(&size))
+                // What can't be read is not known to be a copy.
+                && let Ok((hash, _)) = hash_file(self.mount, &task.observed.path)
+            {
+                *new.entry(hash.digest).or_default() += 1;
             }
-            (Extent::Whole, Side::Local) => DeleteCounts {
-                side,
-                deletes,
-                known,
-                remaining: self.remote_objects,
-                approval,
-            },
-            (Extent::Whole, Side::Remote) => DeleteCounts {
-                side,
-                deletes,
-                known,
-                remaining: self.local_files,
-                approval,
-            },
         }
+        let sent_before = self.sent_before(&wanted)?;
+        let mut copied = HashSet::new();
+        for late in wanted {
+            if late
+                .note
+                .before
+                .as_ref()
+                .is_some_and(|before| sent_before.contains(before))
+            {
+                copied.insert(late.path);
+                continue;
+            }
+            let row = self.mount.baseline().row(&late.path)?;
+            let left = row.and_then(|row| new.get_mut(&row.digest));
+            if let Some(left) = left.filter(|left| **left > 0) {
+                *left -= 1;
+                copied.insert(late.path);
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Files to delete whose other names an earlier push has sent: a busy watcher tells of the two names of a directory at
+    /// different times.
+    fn sent_before(&self, wanted: &[Late]) -> Result<BTreeSet<FileIdentity>, PlanError> {
+        let mut names_left: BTreeMap<FileIdentity, i64> = BTreeMap::new();
+        for before in wanted.iter().filter_map(|late| late.note.before) {
+            *names_left.entry(before).or_default() -= 1;
+        }
+        self.mount.baseline().each_fingerprint(|fingerprint| {
+            if let Some(names) = names_left.get_mut(&FileIdentity::of(&fingerprint)) {
+                *names += 1;
+            }
+        })?;
+        names_left.retain(|_, names| *names > 0);
+        Ok(names_left.into_keys().collect())
     }
 
     /// The first of them one by one, the rest by number: an emptied bucket of a million objects is no reason to run out
@@ -169,31 +219,31 @@ impl Planner<'_> {
         }
         Ok(())
     }
+}
 
-    /// How many of the deletes are old names of files whose new names an earlier push has sent: a busy watcher tells of the
-    /// two names of a directory at different times. Looked for only where a brake would act.
-    fn renamed_before(&self, deferred: &mut Deferred) -> Result<u64, PlanError> {
-        let mut gone: BTreeMap<FileIdentity, u64> = BTreeMap::new();
-        while let Some(late) = deferred.next()? {
-            if late.note.what == What::Delete(Side::Remote)
-                && !self.was_renamed(&late)
-                && let Some(before) = late.note.before
-            {
-                gone.insert(before, 0);
-            }
+/// How many files or objects would be deleted on a side; halves of renames don't count.
+fn count(side: Side, deferred: &mut Deferred) -> Result<u64, PlanError> {
+    let mut deletes = 0;
+    deferred.rewind()?;
+    while let Some(late) = deferred.next()? {
+        let is_delete = late.note.what == What::Delete(side);
+        deletes += u64::from(is_delete && !deferred.renames.is_half(&late));
+    }
+    deferred.rewind()?;
+    Ok(deletes)
+}
+
+/// The deletes towards a side that are not halves of renames, up to a number that is no accident of an hour.
+fn deletes(side: Side, deferred: &mut Deferred) -> Result<Vec<Late>, PlanError> {
+    let mut found = Vec::new();
+    deferred.rewind()?;
+    while found.len() < COMPARED
+        && let Some(late) = deferred.next()?
+    {
+        if late.note.what == What::Delete(side) && !deferred.renames.is_half(&late) {
+            found.push(late);
         }
-        deferred.rewind()?;
-        self.mount.baseline().each_fingerprint(|fingerprint| {
-            if let Some(names) = gone.get_mut(&FileIdentity::of(&fingerprint)) {
-                *names += 1;
-            }
-        })?;
-        // One name is the one that goes.
-        Ok(gone.values().filter(|names| **names > 1).count() as u64)
     }
-
-    fn was_renamed(&self, late: &Late) -> bool {
-        let is_new_elsewhere = |before: &FileIdentity| self.created.binary_search(before).is_ok();
-        late.note.before.as_ref().is_some_and(is_new_elsewhere)
-    }
+    deferred.rewind()?;
+    Ok(found)
 }

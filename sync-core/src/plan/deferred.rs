@@ -9,10 +9,15 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Handling, MountPlan, PlanError, Task, change::gone_row};
+use super::{
+    Handling, MountPlan, PlanError, Task,
+    change::gone_row,
+    renames::{Renames, content_of},
+};
 use crate::{
     baseline::{BaselineError, Row, RowChange},
     join::{Observed, RemoteEntry},
+    layout::SyncMode,
     local::{Fingerprint, LocalEntry, LocalKind},
     mount::OpenMount,
     path::{ObjectKey, RelPath},
@@ -30,6 +35,8 @@ pub(super) struct Note {
     pub(super) what: What,
     /// The file that the baseline knows, by what stays when it is renamed.
     pub(super) before: Option<FileIdentity>,
+    /// The object that the baseline knows, by what stands for its content.
+    pub(super) content: Option<u64>,
     /// The object's key, where it isn't that of the path.
     key: Option<String>,
     reason: String,
@@ -42,6 +49,8 @@ pub(super) enum What {
     Delete(Side),
     /// The row goes.
     Forget,
+    /// The row goes and leaves a tombstone.
+    Bury,
     /// The row keeps the half of this side; the other half is gone.
     Keep(Side),
 }
@@ -52,7 +61,7 @@ impl What {
         match self {
             Self::Delete(Side::Local) | Self::Keep(Side::Local) => &[Side::Remote],
             Self::Delete(Side::Remote) | Self::Keep(Side::Remote) => &[Side::Local],
-            Self::Forget => &[Side::Local, Side::Remote],
+            Self::Forget | Self::Bury => &[Side::Local, Side::Remote],
         }
     }
 }
@@ -67,6 +76,10 @@ pub(super) struct FileIdentity {
 }
 
 impl FileIdentity {
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
     pub(super) fn of(fingerprint: &Fingerprint) -> Self {
         Self {
             inode: fingerprint.inode,
@@ -95,6 +108,7 @@ impl Late {
         let before = row
             .and_then(|row| row.local)
             .map(|local| FileIdentity::of(&local.fingerprint));
+        let content = row.and_then(|row| row.remote.as_ref()).map(content_of);
         let own = mount.prefix.key(&observed.path);
         let key = observed
             .remote
@@ -105,19 +119,32 @@ impl Late {
             note: Note {
                 what: What::Delete(side),
                 before,
+                content,
                 key,
                 reason,
             },
         }
     }
 
+    /// A row that goes: both sides are without the path, or it doesn't travel any more.
+    pub(super) fn over(path: RelPath, sync: SyncMode) -> Self {
+        let mut late = Self::forget(path);
+        late.note.what = match sync {
+            SyncMode::Both | SyncMode::Pull | SyncMode::Push => What::Bury,
+            // The object may well be there.
+            SyncMode::Merge | SyncMode::None => What::Forget,
+        };
+        late
+    }
+
     /// A row that goes.
-    pub(super) fn forget(path: RelPath) -> Self {
+    fn forget(path: RelPath) -> Self {
         Self {
             path,
             note: Note {
                 what: What::Forget,
                 before: None,
+                content: None,
                 key: None,
                 reason: String::new(),
             },
@@ -129,6 +156,7 @@ impl Late {
         let path = observed.path.clone();
         let what = match gone_row(observed)? {
             RowChange::Forget(_) => What::Forget,
+            RowChange::Bury(_) => What::Bury,
             RowChange::Record(row) => match (row.local, row.remote) {
                 (Some(_), None) => What::Keep(Side::Local),
                 (None, Some(_)) => What::Keep(Side::Remote),
@@ -145,6 +173,7 @@ impl Late {
         let kept = match self.note.what {
             What::Delete(_) => return Ok(None),
             What::Forget => return Ok(Some(RowChange::Forget(self.path.clone()))),
+            What::Bury => return Ok(Some(RowChange::Bury(self.path.clone()))),
             What::Keep(side) => side,
         };
         let row = mount.baseline().row(&self.path)?;
@@ -218,9 +247,10 @@ impl Waiting {
     }
 
     /// All of it, where nothing that rests on a path's absence from one of the `unseen` sides may stand.
-    pub(super) fn finish(self, unseen: Vec<Side>) -> io::Result<Deferred> {
+    pub(super) fn finish(self, unseen: Vec<Side>, renames: Renames) -> io::Result<Deferred> {
         Ok(Deferred {
             notes: self.0.finish()?,
+            renames,
             unseen,
             held: Vec::new(),
         })
@@ -231,6 +261,7 @@ impl Waiting {
 #[derive(Debug)]
 pub(crate) struct Deferred {
     notes: Spooled,
+    pub(super) renames: Renames,
     unseen: Vec<Side>,
     held: Vec<Side>,
 }
@@ -256,6 +287,7 @@ impl Deferred {
 
     /// The next one is the first one again.
     pub(super) fn rewind(&mut self) -> io::Result<()> {
+        self.renames.begin();
         self.notes.rewind()
     }
 
@@ -267,9 +299,14 @@ impl Deferred {
             && let Some(late) = self.next()?
         {
             notes += 1;
+            if self.renames.is_half(&late) {
+                part.renamed.insert(late.path.clone());
+            }
             match late.note.what {
                 What::Delete(side) => part.tasks.extend(late.task(mount, side)?),
-                What::Forget | What::Keep(_) => part.row_changes.extend(late.row_change(mount)?),
+                What::Forget | What::Bury | What::Keep(_) => {
+                    part.row_changes.extend(late.row_change(mount)?);
+                }
             }
         }
         Ok((notes > 0).then_some(part))

@@ -1,31 +1,39 @@
 //! The planner: takes what is observed of each path and decides. What it holds grows with what is new here, 24 bytes for
-//! each such file, and with nothing else.
+//! each such file (8 for each object), and with nothing else.
 
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
+    sync::Arc,
 };
 
 use super::{
-    Extent, Handling, MountPlan, PlanError, PlanScope, RemoteSource, TakePart, Task, Wanted,
+    Extent, Handling, IgnoreFiles, MountPlan, PlanError, PlanScope, RemoteSource, TakePart, Task,
+    Wanted,
     change::{
         Touched, Unsupported, changes, explain, is_racy, local_problem, settled_row, unsupported,
         was_only_touched,
     },
-    deferred::{FileIdentity, Late, Waiting},
+    deferred::{Late, Waiting},
+    echo::Tombstones,
+    kinds::{Kinds, Room, blocked},
     remote::Reading,
+    renames::Renames,
     tally::Tally,
 };
 use crate::{
     baseline::{BaselineError, RowChange},
     join::{Observed, RemoteEntry, join},
+    layout::SyncMode,
     mount::OpenMount,
     order::OrderWatch,
     path::RelPath,
     reconcile::{Change, Decision, reconcile},
     report::{Problem, ProblemKind, Side},
+    root::{InTheWay, LocalError},
     scan::{ScanItem, scan},
+    selection::{Selection, is_ignore_file},
 };
 
 /// Where the planner's knowledge of the bucket comes from.
@@ -40,15 +48,21 @@ pub(super) enum RemoteView {
 pub(super) struct Planner<'a> {
     pub(super) mount: &'a OpenMount,
     pub(super) scope: &'a PlanScope,
-    remote_view: RemoteView,
+    selection: Arc<Selection>,
+    pub(super) remote_view: RemoteView,
     /// The part that is being made.
     pub(super) part: MountPlan,
     /// What waits for the end and isn't put aside yet.
     late: Vec<Late>,
     /// The same, put aside.
     pub(super) waiting: Option<Waiting>,
-    /// Files that are new here: a baseline row of such a file was renamed, not deleted.
-    pub(super) created: Vec<FileIdentity>,
+    /// What is new on either side: a baseline row of such a file was renamed, not deleted.
+    pub(super) renames: Renames,
+    pub(super) tombstones: Tombstones,
+    /// What stands around the path that is looked at.
+    pub(super) kinds: Kinds,
+    /// Ignore files that the bucket has something new of.
+    pub(super) ignore_files: Vec<Task>,
     pub(super) local_files: u64,
     pub(super) remote_objects: u64,
     /// Rows of paths that both sides held before anything of this plan was carried out; counted as they come by, or
@@ -72,11 +86,15 @@ impl<'a> Planner<'a> {
         Self {
             mount,
             scope,
+            selection: Arc::new(mount.selection()),
             remote_view,
             part: MountPlan::default(),
             late: Vec::new(),
             waiting: None,
-            created: Vec::new(),
+            renames: Renames::of(mount),
+            tombstones: Tombstones::of(mount, scope, remote_view),
+            kinds: Kinds::default(),
+            ignore_files: Vec::new(),
             local_files: 0,
             remote_objects: 0,
             known: match scope.extent {
@@ -109,7 +127,8 @@ impl<'a> Planner<'a> {
         let order = mount.baseline().order();
         let watch = std::mem::take(&mut self.watch);
         let mut listing = remote.entries(mount, part, reading, watch, self.tally.clone());
-        let local = scan(&mount.root, part, &mount.rules, order).filter_map(|item| match item {
+        let selection = self.selection.clone();
+        let local = scan(&mount.root, part, &selection, order).filter_map(|item| match item {
             ScanItem::Entry(entry) => Some(entry),
             ScanItem::Problem {
                 path,
@@ -129,22 +148,43 @@ impl<'a> Planner<'a> {
         for observed in join(order, rows.by_ref(), local, listing.by_ref()) {
             self.take(observed);
             self.put_aside()?;
-            if self.part.tasks.len().max(self.part.row_changes.len()) >= self.scope.part_tasks {
+            if !self.ignore_files.is_empty() {
+                // Everything is planned anew when they are here.
+                self.part = MountPlan::default();
+            }
+            if self.part.size() >= self.scope.part_tasks {
                 self.hand_over(take)?;
             }
         }
         if let Some(error) = rows.take_error() {
             return Err(error.into());
         }
+        self.depart(None);
+        self.put_aside()?;
         let listed = listing.finish()?;
         self.watch = listed.watch;
         if listed.foreign_keys > 0 {
             self.foreign_keys(listed.foreign_keys);
         }
-        if scan_was_cut_short.get() {
+        if scan_was_cut_short.get() | self.tell_ignore_problems() {
             self.unseen.push(Side::Local);
         }
         Ok(())
+    }
+
+    /// What was wrong with the ignore files that were read; whether one of them could not be.
+    fn tell_ignore_problems(&mut self) -> bool {
+        let mut unknown = false;
+        for problem in self.selection.take_problems() {
+            unknown |= problem.kind == ProblemKind::Incomplete;
+            self.tally.borrow_mut().add(Problem {
+                mount: self.mount.name.clone(),
+                path: problem.path.to_string(),
+                kind: problem.kind,
+                message: problem.message,
+            });
+        }
+        unknown
     }
 
     /// A store that lists what nobody asked for may leave out what was asked for.
@@ -203,6 +243,11 @@ impl<'a> Planner<'a> {
 
     /// Counts a path and decides about it, now or when the whole listing was seen.
     fn take(&mut self, mut observed: Observed) {
+        // The scan doesn't show what is ignored, and what the bucket has of it is not looked at.
+        if self.selection.ignores(&observed.path) {
+            (observed.local, observed.remote) = (None, None);
+            return self.decide(observed, Room::Free);
+        }
         if self.remote_view == RemoteView::Assumed {
             observed.remote = observed.baseline.as_ref().and_then(|row| {
                 let version = row.remote.clone()?;
@@ -217,6 +262,9 @@ impl<'a> Planner<'a> {
             && self.scope.extent == Extent::Whole
         {
             *known += u64::from(row.local.is_some() && row.remote.is_some());
+        }
+        if self.is_echo(&observed) {
+            observed.remote = None;
         }
         self.local_files += u64::from(observed.local.is_some());
         self.remote_objects += u64::from(observed.remote.is_some());
@@ -237,7 +285,7 @@ impl<'a> Planner<'a> {
         if observed.remote.is_some() {
             self.legacy.remove(&observed.path);
         }
-        self.consider(observed);
+        self.arrive(observed);
     }
 
     pub(super) fn consider_legacy(&mut self) {
@@ -268,20 +316,41 @@ impl<'a> Planner<'a> {
         }
     }
 
-    pub(super) fn consider(&mut self, mut observed: Observed) {
-        let rule = self.mount.rules.rule_for(&observed.path);
-        let handling = Handling::of(rule);
+    /// Decides about a path by itself.
+    pub(super) fn consider(&mut self, observed: Observed) {
+        let room = self.room(&observed);
+        self.decide_in(observed, room);
+    }
+
+    /// Decides about a path, if it could be found out what is in its way.
+    pub(super) fn decide_in(&mut self, observed: Observed, room: Result<Room, LocalError>) {
+        match room {
+            Ok(room) => self.decide(observed, room),
+            Err(error) => {
+                let problem = local_problem(self.mount, &observed.path, &error);
+                self.tally.borrow_mut().add(problem);
+            }
+        }
+    }
+
+    /// Decides about a path, knowing what is in its way.
+    pub(super) fn decide(&mut self, mut observed: Observed, room: Room) {
+        let handling = Handling::of(self.selection.rule_for(&observed.path));
         match unsupported(self.mount, &observed, handling.policy) {
             Unsupported::No => {}
             Unsupported::Ignored => return,
             Unsupported::Problem(problem) => return self.tally.borrow_mut().add(problem),
         }
-        let (mut local, remote) = changes(&observed);
-        if local == Change::Created
-            && let Some(entry) = &observed.local
-        {
-            self.created.push(FileIdentity::of(&entry.fingerprint));
+        if let Room::NotHere(what) = room {
+            observed.local = None;
+            // Nothing is known of what lies behind a link.
+            if what == InTheWay::LinkAbove && handling.policy.sync != SyncMode::None {
+                let problem = blocked(self.mount, &observed.path, what);
+                return self.tally.borrow_mut().add(problem);
+            }
         }
+        let (mut local, remote) = room.apply(changes(&observed));
+        self.renames.note(&observed, local, remote);
         if local == Change::Modified && (is_racy(&observed) || remote != Change::Unchanged) {
             match was_only_touched(self.mount, &observed) {
                 Ok(Touched::Yes) => {
@@ -299,27 +368,64 @@ impl<'a> Planner<'a> {
             }
         }
         let decision = reconcile(local, remote, handling.policy);
+        let is_allowed = self.scope.direction.allows(decision);
+        if is_allowed {
+            self.note_decision(&observed, decision);
+        }
         match decision {
             Decision::Nothing => {}
             Decision::Forget if observed.baseline.is_none() => {}
-            Decision::Forget => self.late.push(Late::forget(observed.path)),
+            Decision::Forget => self
+                .late
+                .push(Late::over(observed.path, handling.policy.sync)),
             Decision::RecordGone => self.late.extend(Late::gone(observed)),
-            decision if !self.scope.direction.allows(decision) => {}
+            _ if !is_allowed => {}
+            Decision::Blocked => {
+                let what = match room {
+                    Room::NotHere(what) => what,
+                    Room::Free | Room::Later | Room::NotThere => InTheWay::Nothing,
+                };
+                let problem = blocked(self.mount, &observed.path, what);
+                self.tally.borrow_mut().add(problem);
+            }
             Decision::DeleteLocal | Decision::DeleteRemote => {
                 let side = decision.target().unwrap_or(Side::Local);
                 let reason = explain(local, remote);
                 self.late
                     .push(Late::delete(self.mount, observed, side, reason));
             }
-            Decision::Upload | Decision::Download | Decision::Conflict(_) | Decision::Merge => {
+            Decision::Upload
+            | Decision::Download
+            | Decision::Conflict(_)
+            | Decision::MakeWay
+            | Decision::Merge => {
                 let reason = explain(local, remote);
-                self.part.tasks.push(Task {
+                let task = Task {
                     observed,
                     decision,
                     handling,
                     reason,
-                });
+                };
+                self.add(task, room);
             }
+        }
+    }
+
+    /// Adds a task to where it belongs.
+    fn add(&mut self, task: Task, room: Room) {
+        let brings = matches!(
+            task.decision,
+            Decision::Download | Decision::Conflict(Side::Remote)
+        );
+        let ignore_file = self.scope.ignore_files == IgnoreFiles::First
+            && brings
+            && is_ignore_file(&task.observed.path);
+        if ignore_file {
+            self.ignore_files.push(task);
+        } else if room == Room::Later {
+            self.part.later.push(task);
+        } else {
+            self.part.tasks.push(task);
         }
     }
 }

@@ -1,106 +1,75 @@
-//! One test per row of the table in docs/SEMANTICS.md; a cell without a row fails.
+//! The table of docs/SEMANTICS.md against the function: every combination is in exactly one row, and each row is right.
+
+use std::collections::BTreeMap;
 
 use super::*;
 
-use Change::{Absent, Created, Deleted, Modified, Unchanged};
+use Change::{Absent, Created, TypeChanged};
 
-const BOTH: Policy = Policy {
-    sync: SyncMode::Both,
-    prefer: Side::Local,
-    deletes: Deletes::Both,
-};
-const PULL: Policy = Policy {
-    sync: SyncMode::Pull,
-    prefer: Side::Remote,
-    deletes: Deletes::Pull,
-};
-const PUSH: Policy = Policy {
-    sync: SyncMode::Push,
-    prefer: Side::Local,
-    deletes: Deletes::Push,
-};
+const SYNCS: [SyncMode; 5] = [
+    SyncMode::Both,
+    SyncMode::Pull,
+    SyncMode::Push,
+    SyncMode::Merge,
+    SyncMode::None,
+];
+const SIDES: [Side; 2] = [Side::Local, Side::Remote];
+const DELETES: [Deletes; 4] = [Deletes::Both, Deletes::Pull, Deletes::Push, Deletes::None];
 
-/// Local change, remote change, decision for `both`, `pull`, `push`: the order of the document's table.
-type Row = (Change, Change, Decision, Decision, Decision);
+/// The five things that decide, in the words of the document.
+type Combination = [String; 5];
 
-fn table() -> Vec<Row> {
-    use Decision::{
-        Conflict, DeleteLocal, DeleteRemote, Download, Forget, Nothing, RecordGone, Upload,
-    };
-    let local = Conflict(Side::Local);
-    let remote = Conflict(Side::Remote);
-    vec![
-        (Absent, Absent, Forget, Forget, Forget),
-        (Absent, Unchanged, Nothing, Nothing, Nothing),
-        (Absent, Created, Download, Download, Nothing),
-        (Absent, Modified, Download, Download, Nothing),
-        (Absent, Deleted, Forget, Forget, Forget),
-        (Unchanged, Absent, Nothing, Nothing, Nothing),
-        (Unchanged, Unchanged, Nothing, Nothing, Nothing),
-        (Unchanged, Created, Download, Download, Nothing),
-        (Unchanged, Modified, Download, Download, Nothing),
-        (Unchanged, Deleted, DeleteLocal, DeleteLocal, Upload),
-        (Created, Absent, Upload, Nothing, Upload),
-        (Created, Unchanged, Upload, Nothing, Upload),
-        (Created, Created, local, remote, local),
-        (Created, Modified, local, remote, local),
-        (Created, Deleted, Upload, Forget, Upload),
-        (Modified, Absent, Upload, Nothing, Upload),
-        (Modified, Unchanged, Upload, Nothing, Upload),
-        (Modified, Created, local, remote, local),
-        (Modified, Modified, local, remote, local),
-        (Modified, Deleted, Upload, Forget, Upload),
-        (Deleted, Absent, Forget, Forget, Forget),
-        (Deleted, Unchanged, DeleteRemote, Download, DeleteRemote),
-        (Deleted, Created, Download, Download, RecordGone),
-        (Deleted, Modified, Download, Download, RecordGone),
-        (Deleted, Deleted, Forget, Forget, Forget),
-    ]
-}
-
-#[test]
-fn every_cell_has_a_row_and_every_row_is_what_the_function_answers() {
-    let table = table();
+fn combinations() -> Vec<(Combination, Decision)> {
+    let mut all = Vec::new();
     for local in Change::ALL {
         for remote in Change::ALL {
-            let row = table.iter().find(|row| (row.0, row.1) == (local, remote));
-            let (_, _, both, pull, push) =
-                row.unwrap_or_else(|| panic!("no row for {local:?}, {remote:?}"));
-            assert_eq!(
-                reconcile(local, remote, BOTH),
-                *both,
-                "both: {local:?}, {remote:?}"
-            );
-            assert_eq!(
-                reconcile(local, remote, PULL),
-                *pull,
-                "pull: {local:?}, {remote:?}"
-            );
-            assert_eq!(
-                reconcile(local, remote, PUSH),
-                *push,
-                "push: {local:?}, {remote:?}"
-            );
+            for sync in SYNCS {
+                for prefer in SIDES {
+                    for deletes in DELETES {
+                        let policy = Policy {
+                            sync,
+                            prefer,
+                            deletes,
+                        };
+                        let words = [
+                            format!("{local:?}"),
+                            format!("{remote:?}"),
+                            sync.name().to_owned(),
+                            prefer.to_string(),
+                            deletes.name().to_owned(),
+                        ];
+                        all.push((words, reconcile(local, remote, policy)));
+                    }
+                }
+            }
         }
     }
-    assert_eq!(table.len(), 25);
+    all
 }
 
-#[test]
-fn the_document_holds_the_same_table() {
-    let document = include_str!("../../../docs/SEMANTICS.md");
-    for (local, remote, both, pull, push) in table() {
-        let row = format!(
-            "| {local:?} | {remote:?} | {} | {} | {} |",
-            word(both),
-            word(pull),
-            word(push)
-        );
-        assert!(
-            document.contains(&row),
-            "docs/SEMANTICS.md lacks the row {row}"
-        );
-    }
+/// The rows of the document's table: five sets and a decision.
+fn rows(document: &str) -> Vec<([Vec<&str>; 5], &str)> {
+    let header = "| local | remote | sync | prefer | deletes | decision |";
+    let start = document.find(header).expect("the table");
+    let lines = document[start..].lines().skip(2);
+    lines
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            let [local, remote, sync, prefer, deletes, decision] = cells[..] else {
+                panic!("six columns: {line}");
+            };
+            let sets = [local, remote, sync, prefer, deletes]
+                .map(|cell| cell.split(", ").collect::<Vec<_>>());
+            (sets, decision)
+        })
+        .collect()
+}
+
+fn holds(row: &[Vec<&str>; 5], combination: &Combination) -> bool {
+    row.iter()
+        .zip(combination)
+        .all(|(set, word)| set == &["any"] || set.contains(&word.as_str()))
 }
 
 fn word(decision: Decision) -> String {
@@ -112,126 +81,105 @@ fn word(decision: Decision) -> String {
         Decision::DeleteLocal => "delete local".to_owned(),
         Decision::DeleteRemote => "delete remote".to_owned(),
         Decision::Merge => "merge".to_owned(),
+        Decision::MakeWay => "make way".to_owned(),
+        Decision::Blocked => "blocked".to_owned(),
         Decision::RecordGone => "record gone".to_owned(),
         Decision::Forget => "forget".to_owned(),
     }
 }
 
-#[test]
-fn deletes_travel_only_the_ways_the_rule_allows() {
-    for (deletes, local_gone, remote_gone) in [
-        (Deletes::Both, Decision::DeleteRemote, Decision::DeleteLocal),
-        (Deletes::Pull, Decision::RecordGone, Decision::DeleteLocal),
-        (Deletes::Push, Decision::DeleteRemote, Decision::RecordGone),
-        (Deletes::None, Decision::RecordGone, Decision::RecordGone),
-    ] {
-        let policy = Policy { deletes, ..BOTH };
-        assert_eq!(
-            reconcile(Deleted, Unchanged, policy),
-            local_gone,
-            "{deletes:?}"
-        );
-        assert_eq!(
-            reconcile(Unchanged, Deleted, policy),
-            remote_gone,
-            "{deletes:?}"
-        );
-    }
-}
-
-#[test]
-fn without_a_baseline_nothing_is_deleted_under_any_rule() {
-    for sync in [
-        SyncMode::Both,
-        SyncMode::Pull,
-        SyncMode::Push,
-        SyncMode::Merge,
-        SyncMode::None,
-    ] {
-        for deletes in [Deletes::Both, Deletes::Pull, Deletes::Push, Deletes::None] {
-            for local in [Absent, Created] {
-                for remote in [Absent, Created] {
-                    let decision = reconcile(
-                        local,
-                        remote,
-                        Policy {
-                            sync,
-                            prefer: Side::Local,
-                            deletes,
-                        },
-                    );
-                    assert!(!matches!(
-                        decision,
-                        Decision::DeleteLocal | Decision::DeleteRemote
+/// What is wrong with a document's table.
+fn faults(document: &str) -> Vec<String> {
+    let rows = rows(document);
+    let mut used: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for (combination, decision) in combinations() {
+        let mut matching = rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| holds(&row.0, &combination));
+        match (matching.next(), matching.next()) {
+            (None, _) => faults.push(format!("no row for {combination:?}")),
+            (Some(_), Some(_)) => faults.push(format!("several rows for {combination:?}")),
+            (Some((at, row)), None) => {
+                *used.entry(at).or_default() += 1;
+                if row.1 != word(decision) {
+                    faults.push(format!(
+                        "{combination:?}: {} in the document, {decision:?} in the code",
+                        row.1
                     ));
                 }
             }
         }
     }
+    let idle = (0..rows.len()).filter(|at| !used.contains_key(at));
+    faults.extend(idle.map(|at| format!("row {at} holds for nothing: {:?}", rows[at])));
+    faults
+}
+
+const DOCUMENT: &str = include_str!("../../../docs/SEMANTICS.md");
+
+#[test]
+fn every_combination_is_in_exactly_one_row_of_the_document_and_decided_as_it_says() {
+    assert_eq!(combinations().len(), 36 * 5 * 2 * 4);
+    assert_eq!(faults(DOCUMENT), [""; 0]);
 }
 
 #[test]
-fn ignored_paths_never_travel_and_are_never_deleted() {
-    for local in Change::ALL {
-        for remote in Change::ALL {
-            let decision = reconcile(
-                local,
-                remote,
-                Policy {
-                    sync: SyncMode::None,
-                    ..BOTH
-                },
-            );
+fn a_missing_a_double_and_a_wrong_row_are_found() {
+    let row = "| Deleted | Unchanged | pull | any | any | download |\n";
+    assert!(DOCUMENT.contains(row));
+    let missing = faults(&DOCUMENT.replace(row, ""));
+    assert_eq!(missing.len(), 8, "{missing:?}");
+    let double = faults(&DOCUMENT.replace(row, &row.repeat(2)));
+    assert!(double.iter().any(|fault| fault.contains("several rows")));
+    let wrong = faults(&DOCUMENT.replace(row, &row.replace("download", "upload")));
+    assert_eq!(wrong.len(), 8, "{wrong:?}");
+}
+
+#[test]
+fn without_a_baseline_nothing_is_deleted_under_any_rule() {
+    let unknown = [Absent, Created, TypeChanged].map(|change| format!("{change:?}"));
+    for (combination, decision) in combinations() {
+        let [local, remote, ..] = &combination;
+        if unknown.contains(local) && unknown.contains(remote) {
             assert!(
-                matches!(decision, Decision::Nothing | Decision::Forget),
-                "{local:?} {remote:?}"
+                !matches!(decision, Decision::DeleteLocal | Decision::DeleteRemote),
+                "{combination:?}"
             );
         }
     }
 }
 
 #[test]
-fn a_merged_file_is_never_pushed_and_never_deleted() {
-    for local in Change::ALL {
-        for remote in Change::ALL {
-            let decision = reconcile(
-                local,
-                remote,
-                Policy {
-                    sync: SyncMode::Merge,
-                    ..BOTH
-                },
-            );
-            assert!(matches!(
-                decision,
-                Decision::Nothing | Decision::Merge | Decision::Forget
-            ));
-            if matches!(remote, Created | Modified) {
-                assert_eq!(decision, Decision::Merge);
-            }
+fn only_what_is_as_known_is_ever_deleted() {
+    for (combination, decision) in combinations() {
+        let [local, remote, ..] = &combination;
+        match decision {
+            Decision::DeleteLocal => assert_eq!(local, "Unchanged", "{combination:?}"),
+            Decision::DeleteRemote => assert_eq!(remote, "Unchanged", "{combination:?}"),
+            Decision::Nothing
+            | Decision::Upload
+            | Decision::Download
+            | Decision::Conflict(_)
+            | Decision::Merge
+            | Decision::MakeWay
+            | Decision::Blocked
+            | Decision::RecordGone
+            | Decision::Forget => {}
         }
     }
-    // Fields owned by the controller are put back when the agent changed them.
-    assert_eq!(
-        reconcile(
-            Modified,
-            Unchanged,
-            Policy {
-                sync: SyncMode::Merge,
-                ..BOTH
-            }
-        ),
-        Decision::Merge
-    );
-    assert_eq!(
-        reconcile(
-            Deleted,
-            Unchanged,
-            Policy {
-                sync: SyncMode::Merge,
-                ..BOTH
-            }
-        ),
-        Decision::Merge
-    );
+}
+
+#[test]
+fn content_moves_only_the_ways_that_the_rule_lets_it() {
+    for (combination, decision) in combinations() {
+        let target = decision.target();
+        match combination[2].as_str() {
+            "none" => assert_eq!(target, None, "{combination:?}"),
+            "merge" | "pull" => assert_ne!(target, Some(Side::Remote), "{combination:?}"),
+            "push" => assert_ne!(target, Some(Side::Local), "{combination:?}"),
+            _ => {}
+        }
+    }
 }

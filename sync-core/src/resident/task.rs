@@ -18,6 +18,7 @@ use crate::{
     debounce::{Debouncer, DirtyPath, MountIndex, Scope},
     failpoint::Point,
     report::{ProblemKind, Report},
+    selection::is_ignore_file,
     session::{Direction, PassError, PassRequest},
     watch::WatchEvent,
 };
@@ -30,6 +31,8 @@ const LAST_RETRY: Duration = Duration::from_mins(1);
 const TOGETHER: Duration = Duration::from_millis(50);
 /// Requests that may wait in the task; more wait in the channel.
 const REQUESTS_WAITING: usize = 64;
+/// How soon everything is looked at after an ignore file changed: what is no longer ignored may be in the bucket only.
+const AFTER_IGNORE_FILE: Duration = Duration::from_secs(2);
 /// How long a path waits that failed while others went well.
 const PATH_RETRY: Duration = Duration::from_secs(15);
 
@@ -233,6 +236,11 @@ impl Engine {
         match event {
             WatchEvent::Dirty(dirty) => {
                 self.shared.state().note_change();
+                if let Scope::Path(path) = &dirty.scope
+                    && is_ignore_file(path)
+                {
+                    self.next_pass = self.next_pass.min(now + AFTER_IGNORE_FILE);
+                }
                 self.debouncer.note(dirty, now);
             }
             WatchEvent::Mode(index, mode) => self.shared.state().set_watch_mode(index, mode),

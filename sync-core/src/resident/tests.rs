@@ -37,7 +37,7 @@ async fn fixture() -> Fixture {
         name: "workspace".to_owned(),
         prefix: Prefix::new("agents/a").unwrap(),
         local: dir.path().to_owned(),
-        rules: rules.clone(),
+        rules,
     };
     let session = Arc::new(
         Session::with_mounts(vec![mount], BTreeMap::new(), store.clone(), 4)
@@ -45,13 +45,7 @@ async fn fixture() -> Fixture {
             .unwrap(),
     );
     let (sender, news) = mpsc::channel(64);
-    let (enters, cares) = (rules.clone(), rules);
-    let watched = WatchedMount {
-        index: MountIndex(0),
-        path: dir.path().to_owned(),
-        enters: Arc::new(move |path| !enters.hides(path)),
-        cares: Arc::new(move |path| cares.notices(path)),
-    };
+    let watched = WatchedMount::of(MountIndex(0), &session.mounts()[0]);
     let watcher = Watcher::start(vec![watched], sender).unwrap();
     let settings = ResidentSettings {
         pull_interval: Duration::from_hours(1),
@@ -285,6 +279,48 @@ async fn a_plan_is_told_to_nobody_and_counts_as_no_change() {
     assert_eq!((status.totals.downloaded, status.last_change), (0, None));
     assert!(status.totals.requests.list > 0);
     assert!(events.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ignore_file_holds_from_its_next_change_on_without_a_restart() {
+    let fixture = fixture().await;
+    fixture.write("data/known", "old");
+    fixture.write("marker", "0");
+    fixture.sync().await;
+    fixture.write(".hiclawignore", "data/\n");
+    fixture
+        .until("the ignore file is there", |f| {
+            f.object(".hiclawignore").is_some()
+        })
+        .await;
+    fixture.write("data/new", "ignored");
+    std::fs::remove_file(fixture.dir.path().join("data/known")).unwrap();
+    fixture.write("marker", "1");
+    fixture
+        .until("the marker is there", |f| {
+            f.object("marker").as_deref() == Some("1")
+        })
+        .await;
+    assert_eq!(fixture.object("data/new"), None);
+    assert_eq!(fixture.object("data/known").unwrap(), "old");
+    // Ignored no more: what is here goes, what is only there comes.
+    std::fs::remove_file(fixture.dir.path().join(".hiclawignore")).unwrap();
+    fixture
+        .until("what was ignored is there", |f| {
+            f.object("data/new").is_some()
+        })
+        .await;
+    fixture
+        .until("what was deleted here meanwhile is back", |f| {
+            f.dir.path().join("data/known").exists()
+        })
+        .await;
+    fixture.write("data/new", "watched again");
+    fixture
+        .until("the edit is there", |f| {
+            f.object("data/new").as_deref() == Some("watched again")
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,10 +10,10 @@ use crate::{
     carry::Verdict,
     execute::carry,
     mount::OpenMount,
-    plan::{Direction, MountPlan, Task},
+    plan::{Direction, IgnoreFiles, MountPlan, Task},
     progress::Progress,
     reconcile::Decision,
-    report::{ConflictEntry, Entry, Report},
+    report::{ConflictEntry, Entry, Report, Side},
 };
 
 impl Session {
@@ -24,7 +24,8 @@ impl Session {
         report: &mut Report,
     ) -> Result<(), SessionError> {
         for mount in self.selected(request) {
-            let scope = self.scope(mount, request);
+            let mut scope = self.scope(mount, request);
+            scope.ignore_files = IgnoreFiles::InTurn;
             let mut planning = self.planning(mount, &scope, Listings::Fetched, progress);
             while let Some(part) = planning.next().await? {
                 match part {
@@ -41,7 +42,7 @@ impl Session {
 fn describe(mount: &OpenMount, plan: MountPlan, report: &mut Report) {
     report.problems.extend(plan.problems);
     report.held.extend(plan.held);
-    for task in plan.tasks {
+    for task in plan.tasks.into_iter().chain(plan.later) {
         let entry = entry(mount, &task);
         match task.decision {
             Decision::Upload => {
@@ -62,7 +63,13 @@ fn describe(mount: &OpenMount, plan: MountPlan, report: &mut Report) {
                 // Named when it is made; the same content on both sides makes none.
                 copy: String::new(),
             }),
-            Decision::Nothing | Decision::RecordGone | Decision::Forget => {}
+            Decision::MakeWay => report.conflicts.push(ConflictEntry {
+                mount: entry.mount,
+                path: entry.path,
+                winner: Side::Remote,
+                copy: String::new(),
+            }),
+            Decision::Nothing | Decision::RecordGone | Decision::Forget | Decision::Blocked => {}
         }
     }
 }
@@ -115,6 +122,8 @@ fn entry(mount: &OpenMount, task: &Task) -> Entry {
         | Decision::DeleteRemote
         | Decision::Conflict(_)
         | Decision::Nothing
+        | Decision::MakeWay
+        | Decision::Blocked
         | Decision::RecordGone
         | Decision::Forget => None,
     };

@@ -1,7 +1,7 @@
 //! How a pass goes over the mounts.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     sync::{Arc, Mutex},
 };
 
@@ -16,9 +16,9 @@ use crate::{
     join::{Observed, RemoteEntry},
     mount::OpenMount,
     path::{ObjectKey, RelPath},
-    plan::{self, Direction, Extent, MountPlan, PlanScope},
+    plan::{self, Direction, Extent, IgnoreFiles, MountPlan, PlanScope},
     progress::Progress,
-    report::{Problem, ProblemKind, Report},
+    report::{Problem, ProblemKind, Report, Side},
     store::StoreError,
 };
 
@@ -52,6 +52,9 @@ impl Session {
                 report,
             )
             .await?;
+            if request.approval == Approval::Given {
+                mount.baseline().forget_recent_deletes()?;
+            }
         }
         Ok(())
     }
@@ -76,14 +79,26 @@ impl Session {
             unsent: Mutex::default(),
         });
         let mut unfinished = Vec::new();
-        let mut planning = self.planning(mount, scope, listings, progress);
-        while let Some(part) = planning.next().await? {
-            match part {
-                Part::Plan(plan) => {
-                    unfinished.extend(self.carry_out(&context, plan, report).await?);
+        let mut scope = scope.clone();
+        // A second time for what needs the room that deletes have made, and no third.
+        for _ in 0..2 {
+            let (mut again, mut held) = (Vec::new(), false);
+            let mut planning = self.planning(mount, &scope, listings, progress);
+            while let Some(part) = planning.next().await? {
+                match part {
+                    Part::Plan(mut plan) => {
+                        again.append(&mut plan.again);
+                        held |= !plan.held.is_empty();
+                        unfinished.extend(self.carry_out(&context, plan, report).await?);
+                    }
+                    Part::Refused(problem) => report.problems.push(problem),
                 }
-                Part::Refused(problem) => report.problems.push(problem),
             }
+            // A brake is not to be got around by looking at one path.
+            if again.is_empty() || held {
+                break;
+            }
+            scope.extent = extent(again);
         }
         Ok(unfinished)
     }
@@ -107,6 +122,7 @@ impl Session {
             direction: Direction::Push,
             approval: Approval::None,
             part_tasks: self.part_tasks,
+            ignore_files: IgnoreFiles::First,
         };
         let mut report = Report::default();
         // What the store holds by now is looked at only where a precondition fails; then either side may win.
@@ -146,6 +162,7 @@ impl Session {
             direction: request.direction,
             approval: request.approval,
             part_tasks: self.part_tasks,
+            ignore_files: IgnoreFiles::First,
         }
     }
 
@@ -174,8 +191,10 @@ impl Session {
             if plan.writes_to_the_store() {
                 self.probe().await?;
             }
+            let renamed = std::mem::take(&mut plan.renamed);
             let mut executed = Executed::default();
             let result = execute::execute(context, plan, &mut executed).await;
+            note_deletes(mount, &executed.report, &renamed)?;
             report.absorb(executed.report);
             unfinished.extend(executed.unfinished);
             result?;
@@ -258,6 +277,23 @@ impl Session {
             }
         }))
     }
+}
+
+/// Lets what was deleted count in the passes of the next minutes.
+fn note_deletes(
+    mount: &OpenMount,
+    did: &Report,
+    renamed: &HashSet<RelPath>,
+) -> Result<(), SessionError> {
+    for (side, deleted) in [
+        (Side::Local, &did.deleted_local),
+        (Side::Remote, &did.deleted_remote),
+    ] {
+        let was_renamed = |path: &str| RelPath::new(path).is_ok_and(|path| renamed.contains(&path));
+        let count = deleted.iter().filter(|entry| !was_renamed(&entry.path));
+        mount.note_deletes(side, count.count() as u64)?;
+    }
+    Ok(())
 }
 
 /// Drops paths that lie below others.

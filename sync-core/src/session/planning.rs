@@ -13,8 +13,8 @@ use super::{
 use crate::{
     mount::OpenMount,
     plan::{
-        self, Conclusion, Deferred, ListingFault, MountPlan, PlanError, PlanScope, Reading,
-        RemoteSource, Wanted,
+        self, Conclusion, Deferred, IgnoreFiles, ListingFault, MountPlan, PlanError, PlanScope,
+        Reading, RemoteSource, Wanted,
     },
     progress::Progress,
     report::{Problem, ProblemKind},
@@ -111,6 +111,12 @@ impl Planning<'_> {
                         Ok(conclusion) => return Ok(Some(self.conclude(reading, conclusion))),
                         Err(PlanError::Listing(ListingFault::OutOfOrder { keeps })) => {
                             self.begin_again(keeps);
+                        }
+                        Err(PlanError::IgnoreFiles(first)) => {
+                            self.readings = 0;
+                            self.scope.ignore_files = IgnoreFiles::InTurn;
+                            self.stage = Stage::Begin(reading);
+                            return Ok(Some(Part::Plan(*first)));
                         }
                         Err(error) => return self.fail(error).map(Some),
                     }
@@ -211,6 +217,7 @@ impl Planning<'_> {
                 format!("{error}: {cause}")
             }
             PlanError::Listing(ListingFault::OutOfOrder { .. } | ListingFault::Cancelled)
+            | PlanError::IgnoreFiles(_)
             | PlanError::GivenUp => error.to_string(),
         };
         Ok(Part::Refused(Problem {

@@ -2,15 +2,12 @@
 
 use super::{Direction, MountPath, Session};
 use crate::{
-    conflict::CONFLICTS_DIRECTORY,
     guard::Approval,
-    layout::Rules,
     mount::OpenMount,
-    order::KeyOrder,
-    path::RelPath,
-    plan::{self, Extent, MountPlan, PlanError, PlanScope, Reading, RemoteSource, Wanted},
-    scan::{ScanItem, scan},
-    status::{ConflictCopy, MountStatus, Status},
+    plan::{
+        self, Extent, IgnoreFiles, MountPlan, PlanError, PlanScope, Reading, RemoteSource, Wanted,
+    },
+    status::{MountStatus, Status},
     store::Support,
 };
 
@@ -26,6 +23,7 @@ impl Session {
                 tracing::warn!(mount = mount.name, %error, "can't count the baseline");
                 0
             }),
+            aside: mount.aside(),
         });
         let remembered = |name: &str| {
             let values = self
@@ -55,6 +53,7 @@ impl Session {
             direction: Direction::Push,
             approval: Approval::Given,
             part_tasks: self.part_tasks,
+            ignore_files: IgnoreFiles::InTurn,
         };
         let mut unsent = Vec::new();
         for mount in &self.mounts {
@@ -69,31 +68,6 @@ impl Session {
             }
         }
         unsent
-    }
-
-    /// The conflict copies in all mounts. Blocks on the file system.
-    #[must_use]
-    pub fn conflicts(&self) -> Vec<ConflictCopy> {
-        let Ok(directory) = RelPath::new(CONFLICTS_DIRECTORY) else {
-            return Vec::new();
-        };
-        // Copies of what is never pushed are listed too: rules that exclude nothing but the engine's own.
-        let Ok(rules) = Rules::new(Vec::new()) else {
-            return Vec::new();
-        };
-        let mut copies = Vec::new();
-        for mount in &self.mounts {
-            for item in scan(&mount.root, Some(&directory), &rules, KeyOrder::Bytes) {
-                if let ScanItem::Entry(entry) = item {
-                    copies.push(ConflictCopy {
-                        mount: mount.name.clone(),
-                        copy: entry.path.to_string(),
-                        bytes: entry.fingerprint.size_bytes,
-                    });
-                }
-            }
-        }
-        copies
     }
 
     fn describe_store(&self) -> Vec<String> {

@@ -1,10 +1,14 @@
 //! Passes over a real directory and a store in memory.
 
 mod carry;
+mod deletes;
 mod fixture;
+mod ignores;
+mod kinds;
 mod listings;
 mod odd_store;
 mod parts;
+mod places;
 
 use std::collections::BTreeMap;
 

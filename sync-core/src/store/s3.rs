@@ -301,6 +301,10 @@ impl ObjectStore for S3Store {
     fn identity(&self) -> String {
         self.identity.clone()
     }
+
+    fn bucket(&self) -> String {
+        self.bucket.clone()
+    }
 }
 
 /// `If-Match` and `If-None-Match` for a mode.

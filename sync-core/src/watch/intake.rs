@@ -1,6 +1,7 @@
 //! From raw events to messages: runs on `notify`'s thread, drops what nobody wants, never blocks.
 //!
-//! Owns the meaning of event kinds and the mapping of absolute paths to mounts. Never looks at the file system.
+//! Owns the meaning of event kinds and the mapping of absolute paths to mounts. Never looks at the file system, but for
+//! what the mounts' filters read to answer.
 
 use std::{
     path::Path,

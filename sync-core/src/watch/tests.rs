@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{Receiver, channel, error::TryRecvError};
 use super::*;
 use crate::debounce::Scope;
 
+mod governed;
 mod histories;
 mod trouble;
 
@@ -41,6 +42,7 @@ fn mount_at(root: &Path) -> WatchedMount {
         path: root.to_owned(),
         enters: Arc::new(|path| path.file_name() != "excluded"),
         cares: Arc::new(|path| path.file_name() != "session.lock"),
+        governs: Arc::new(|_| false),
     }
 }
 

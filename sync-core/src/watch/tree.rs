@@ -150,6 +150,25 @@ impl Tree {
         self.forget_all();
     }
 
+    /// Places the watches of `place` and of what is beneath it by what the filters say now. A directory that is entered
+    /// still is watched all the time.
+    pub(super) fn renew(&mut self, place: Option<&RelPath>, backend: &mut dyn Backend) {
+        let is_in = |path: &&RelPath| place.is_none_or(|place| path.is_under(place));
+        let before: Vec<RelPath> = self.watched.iter().filter(is_in).cloned().collect();
+        match place {
+            Some(place) => {
+                self.forget(place);
+            }
+            None => self.forget_all(),
+        }
+        self.adopt(place.cloned(), backend);
+        for path in before {
+            if !self.watched.contains(&path) {
+                backend.unwatch(&self.mount.path.join(path.as_str()));
+            }
+        }
+    }
+
     /// Forgets `path` and what is beneath it: whatever is there now has to be watched anew. The backend drops the
     /// watches of removed and renamed directories itself. True when `path` was known as a directory.
     pub(super) fn forget(&mut self, path: &RelPath) -> bool {

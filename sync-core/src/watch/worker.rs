@@ -61,6 +61,8 @@ pub(super) struct Worker {
     reported: HashSet<DirtyPath>,
     /// What is gone, for as long as the next message may tell under which name it arrived: that is reported first.
     departed: Vec<DirtyPath>,
+    /// Directories whose watches this batch has placed anew.
+    renewed: HashSet<(usize, Option<RelPath>)>,
     modes: Vec<Option<WatchMode>>,
     next_poll: Instant,
 }
@@ -88,6 +90,7 @@ impl Worker {
             first: Vec::new(),
             reported: HashSet::new(),
             departed: Vec::new(),
+            renewed: HashSet::new(),
             next_poll: Instant::now(),
         }
     }
@@ -146,6 +149,7 @@ impl Worker {
         let mut batch = vec![first];
         batch.extend(self.messages.try_iter().take(BATCH));
         self.reported.clear();
+        self.renewed.clear();
         for message in batch {
             if self.shared.stopping() {
                 return Next::End;
@@ -201,6 +205,13 @@ impl Worker {
     }
 
     fn seen(&mut self, mount: usize, path: RelPath, what: Happening) {
+        if self
+            .trees
+            .get(mount)
+            .is_some_and(|tree| (tree.mount.governs)(&path))
+        {
+            self.renew(mount, path.parent());
+        }
         let Some(tree) = self.trees.get_mut(mount) else {
             return;
         };
@@ -272,6 +283,23 @@ impl Worker {
                 self.send(WatchEvent::Dirty(DirtyPath::subtree(index, path)));
             }
         }
+    }
+
+    /// Other directories than before may be entered in `place`: it gets its watches anew, and everything in it is news.
+    fn renew(&mut self, mount: usize, place: Option<RelPath>) {
+        let Some(tree) = self.trees.get_mut(mount) else {
+            return;
+        };
+        if !self.renewed.insert((mount, place.clone())) {
+            return;
+        }
+        if let Some(backend) = &mut self.backend {
+            tree.renew(place.as_ref(), backend.as_mut());
+        }
+        self.report(mount, |index| match place {
+            Some(directory) => DirtyPath::subtree(index, directory),
+            None => DirtyPath::mount(index),
+        });
     }
 
     fn root_gone(&mut self, mount: usize) {

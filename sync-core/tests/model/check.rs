@@ -16,7 +16,8 @@ use sync_core::{
 use super::{
     history::PathName,
     rules::{
-        DIRECTORIES, MERGED, OLD_NAME, RENAMED, SHARED, UNSAFE_KEYS, key, locate, path_of, rule_for,
+        DIRECTORIES, IGNORE_FILE, MERGED, OLD_NAME, RENAMED, SHARED, UNSAFE_KEYS, key, locate,
+        path_of, rule_for,
     },
     world::{ELSEWHERE, Fate, VICTIM, World},
 };
@@ -126,7 +127,8 @@ fn only_known_content(world: &World, picture: &Picture) {
             }
             let engines = side == "there" && locate(path).1.starts_with(".hiclaw/probe-");
             let foreign = side == "there" && UNSAFE_KEYS.contains(&&**path);
-            if engines || foreign {
+            let copied = path.strip_prefix(COPIES).unwrap_or(path);
+            if engines || foreign || copied.starts_with(IGNORE_FILE) {
                 continue;
             }
             if !in_pool(path) && !is_copy(path) {
@@ -292,6 +294,9 @@ impl Expectations {
         });
         let expected = both_ways.filter_map(|path| {
             let touched = state.touched.get(path).copied().unwrap_or_default();
+            if state.ignored.contains(path) {
+                return None;
+            }
             match (touched.local, touched.remote) {
                 (true, true) => None,
                 (true, false) => Some((path, world.local_content(path))),

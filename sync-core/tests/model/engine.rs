@@ -115,7 +115,8 @@ impl Run {
         }
         for path in told {
             let touched = self.world.state().touched.get(path).copied();
-            let others = touched.is_some_and(|touched| touched.remote);
+            let others = touched.is_some_and(|touched| touched.remote)
+                || self.world.state().ignored.contains(path);
             let local = self.world.local_content(path);
             if !rule_for(path).sync.pushes() || others || local.is_none() {
                 continue;

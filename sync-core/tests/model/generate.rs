@@ -9,7 +9,7 @@ use super::{
         History, HowToWrite, LocalOp, MassOp, Moment, Mounts, News, Obstacle, Order, PathName,
         RemoteOp, Size, Step, StoreKind,
     },
-    rules::{MERGED, UNSAFE_KEYS, groups},
+    rules::{MERGED, UNSAFE_KEYS, groups, related},
     tour,
 };
 
@@ -160,11 +160,12 @@ impl Generator {
     }
 
     fn mass_op(&mut self) -> MassOp {
-        match self.random.u8(..7) {
+        match self.random.u8(..8) {
             0 | 1 => MassOp::CreateHere,
             2 => MassOp::CreateThere,
             3 | 4 => MassOp::DeleteMostHere,
             5 => MassOp::DeleteMostThere,
+            6 => MassOp::RenameThere,
             _ => MassOp::RenameHere,
         }
     }
@@ -240,7 +241,9 @@ impl Generator {
                 _ => LocalOp::SetField,
             };
         }
-        match self.random.u8(..22) {
+        match self.random.u8(..24) {
+            22 => LocalOp::Ignore(path),
+            23 => LocalOp::IgnoreNothing,
             0..10 => {
                 let how = match self.random.u8(..3) {
                     0 => HowToWrite::InPlace,
@@ -248,6 +251,9 @@ impl Generator {
                     _ => HowToWrite::Stealthy,
                 };
                 LocalOp::Write(path, how, self.size())
+            }
+            10..14 | 20 if related(path).len() > 1 && self.one_in(2) => {
+                LocalOp::Become(path, self.size())
             }
             10..14 | 20 => LocalOp::Delete(path),
             14..16 => LocalOp::Rename(path, self.path()),
@@ -276,10 +282,15 @@ impl Generator {
                 _ => RemoteOp::SetField,
             };
         }
-        match self.random.u8(..20) {
+        match self.random.u8(..21) {
             0..11 => RemoteOp::Put(path, self.size()),
+            11..17 if related(path).len() > 1 && self.one_in(2) => {
+                RemoteOp::Become(path, self.size())
+            }
             11..17 => RemoteOp::Delete(path),
             17..19 => RemoteOp::CopyFromLocal(path),
+            19 if self.one_in(2) => RemoteOp::Ignore(path),
+            19 => RemoteOp::IgnoreNothing,
             _ => RemoteOp::PutUnsafe(UNSAFE_KEYS[self.random.usize(..UNSAFE_KEYS.len())]),
         }
     }

@@ -104,6 +104,8 @@ pub(crate) enum MassOp {
     DeleteMostThere,
     /// The directory gets another name.
     RenameHere,
+    /// The objects are copied to another directory and removed.
+    RenameThere,
 }
 
 /// What happens while the engine runs.
@@ -204,6 +206,8 @@ pub(crate) enum Effect {
 pub(crate) enum LocalOp {
     Write(PathName, HowToWrite, Size),
     Delete(PathName),
+    /// Writes a file where a directory is, or below a file, which goes first.
+    Become(PathName, Size),
     Rename(PathName, PathName),
     /// A new mtime, the same content.
     Touch(PathName),
@@ -212,6 +216,10 @@ pub(crate) enum LocalOp {
     Chmod(PathName, u32),
     /// Brings the bucket's version here by other means than the engine.
     CopyFromRemote(PathName),
+    /// Ignores this path and no other.
+    Ignore(PathName),
+    /// Ignores nothing any more.
+    IgnoreNothing,
     /// Puts something else where a file or its directory would be, if there is nothing.
     Obstruct(PathName, Obstacle),
     /// Gives its own field of the merged file a new value; makes the file where it is missing.
@@ -253,8 +261,14 @@ pub(crate) enum Size {
 pub(crate) enum RemoteOp {
     Put(PathName, Size),
     Delete(PathName),
+    /// Puts an object and removes those above and below it.
+    Become(PathName, Size),
     /// Sends the local version by other means than the engine.
     CopyFromLocal(PathName),
+    /// Puts an ignore file for this path.
+    Ignore(PathName),
+    /// Removes the ignore file.
+    IgnoreNothing,
     /// An object whose key is no safe path.
     PutUnsafe(&'static str),
     /// Gives its own field of the merged object a new value; makes the object where it is missing.

@@ -53,6 +53,17 @@ impl World {
                 }
             }
             MassOp::RenameHere => self.rename_mass(&mut state, before, after),
+            MassOp::RenameThere => {
+                for (from, to) in before.iter().zip(after) {
+                    if let Some(content) = self.remote_content(from)
+                        && self.remote_content(to).is_none()
+                    {
+                        self.put(&mut state, to, content);
+                        self.bucket.remove(&super::rules::key(from));
+                        state.changed_remotely(from, None);
+                    }
+                }
+            }
         }
     }
 
@@ -84,7 +95,8 @@ impl World {
                 // What was sent under its new name was not deleted.
                 let renamed = |path: &str| {
                     let new = path.replace("mass/", "moved/");
-                    report.uploaded.iter().any(|sent| sent.path == new)
+                    let moved = report.uploaded.iter().chain(&report.downloaded);
+                    moved.into_iter().any(|moved| moved.path == new)
                 };
                 let deletes = of_mount.filter(|entry| !renamed(&entry.path)).count() as u64;
                 if deletes > FREE && deletes > known / 2 {

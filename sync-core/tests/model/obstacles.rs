@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::{
     history::{Obstacle, PathName},
-    rules::{DIRECTORIES, key_in},
+    rules::{DIRECTORIES, IGNORE_FILE, is_under, key, key_in, related},
     world::{ELSEWHERE, State, VICTIM, World},
 };
 
@@ -55,6 +55,34 @@ impl World {
         state.dirty.insert(path);
     }
 
+    /// Moves files away that stand where the other side has a directory: somebody has to.
+    fn settle_kinds(&self, state: &mut State) {
+        for path in self.pool.iter().copied() {
+            self.remove_empty_directories(path);
+            let below = related(path).into_iter();
+            let mut below = below.filter(|other| *other != path && is_under(other, path));
+            let has_both = below.any(|other| {
+                let there = self.remote_content(other).is_some();
+                (self.local_content(path).is_some() && there)
+                    || (self.remote_content(path).is_some()
+                        && (there || self.local_content(other).is_some()))
+            });
+            if !has_both {
+                continue;
+            }
+            if let Some(old) = self.local_content(path) {
+                state.supersede(&old);
+                fs::remove_file(self.file(path)).unwrap();
+                state.changed_locally(path, None);
+            }
+            if let Some(old) = self.remote_content(path) {
+                state.supersede(&old);
+                self.bucket.remove(&key(path));
+                state.changed_remotely(path, None);
+            }
+        }
+    }
+
     /// Takes all obstacles away.
     pub(crate) fn clear_the_way(&self) {
         let mut state = self.state();
@@ -68,7 +96,11 @@ impl World {
                 // As an object it would stand in the way of the directory for ever.
                 for (at, _) in DIRECTORIES.iter().enumerate() {
                     if let Ok(path) = place.strip_prefix(self.mount(at)) {
-                        self.bucket.remove(&key_in(at, path.to_str().unwrap()));
+                        let key = key_in(at, path.to_str().unwrap());
+                        if let Some(content) = self.bucket.content(&key) {
+                            state.supersede(&content);
+                        }
+                        self.bucket.remove(&key);
                     }
                 }
             }
@@ -79,5 +111,8 @@ impl World {
                 fs::remove_file(place).unwrap();
             }
         }
+        fs::remove_file(self.file(IGNORE_FILE)).ok();
+        self.bucket.remove(&key(IGNORE_FILE));
+        self.settle_kinds(&mut state);
     }
 }

@@ -28,7 +28,7 @@ impl Run {
             let Some(report) = report else {
                 return;
             };
-            self.expect_no_trouble(&report);
+            self.expect_no_trouble(&report, true);
             if self.failed() {
                 return;
             }

@@ -33,8 +33,8 @@ pub(crate) const OLD_NAME: PathName = "config-old";
 /// How many files the directory of many files has.
 pub(crate) const MASS: usize = 60;
 
-/// The paths by rule. No path is a directory of another one.
-const GROUPS: [&[PathName]; 11] = [
+/// The paths by rule. Only in groups with a `t` is a path a directory of another one: there files become directories.
+const GROUPS: [&[PathName]; 14] = [
     &["a", "b", "d/x", "d-x", "d/deep/y"],
     &["remote/a", "remote/b"],
     &["pull/a", "pull/b"],
@@ -46,12 +46,34 @@ const GROUPS: [&[PathName]; 11] = [
     &["delpush/a", "delpush/b"],
     &["none/a", "none/b"],
     &[RENAMED, OLD_NAME],
+    &["t", "t/x", "t/x/y", "t/z"],
+    &["remote/t", "remote/t/x", "remote/t/z"],
+    &["pull/t", "pull/t/x"],
 ];
 /// The paths of the second mount.
 const SHARED_GROUPS: [&[PathName]; 2] = [
     &["@shared/a", "@shared/d/x"],
     &["@shared/pull/a", "@shared/pull/b"],
 ];
+
+/// What the writers ignore in the first mount is named here.
+pub(crate) const IGNORE_FILE: PathName = ".hiclawignore";
+
+/// The paths that lie above or below a path, and itself.
+pub(crate) fn related(path: PathName) -> Vec<PathName> {
+    let all = GROUPS.iter().copied().flatten().copied();
+    let others = all.filter(|other| is_under(other, path) || is_under(path, other));
+    others
+        .filter(|other| *other != path)
+        .chain([path])
+        .collect()
+}
+
+/// True for the directory itself and what lies below it.
+pub(crate) fn is_under(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// The groups of paths that a history over these mounts may use.
 pub(crate) fn groups(mounts: Mounts) -> Vec<&'static [PathName]> {

@@ -18,7 +18,7 @@ use super::{
     },
     points::{self, Registered},
     rest::summary,
-    rules::{DIRECTORIES, MERGED, locate, merges, mounts},
+    rules::{DIRECTORIES, IGNORE_FILE, MERGED, is_under, locate, merges, mounts},
     store::ScriptedStore,
     world::{Touched, World},
 };
@@ -208,7 +208,7 @@ impl Run {
                 if let Some(report) = report
                     && events.is_empty()
                 {
-                    self.expect_no_trouble(&report);
+                    self.expect_no_trouble(&report, false);
                     if *direction == Direction::Sync && scope.is_none() {
                         self.make_peace();
                     }
@@ -243,6 +243,8 @@ impl Run {
         self.store.expect(events);
         let progress = self.progress();
         let paths = std::mem::take(&mut self.world.state().dirty);
+        // The watcher takes a changed ignore file for a change of everything.
+        self.all_dirty |= paths.contains(IGNORE_FILE);
         let everything = std::mem::take(&mut self.all_dirty);
         let session = self.session.clone().unwrap();
         let push = async {
@@ -322,7 +324,7 @@ impl Run {
         }
     }
 
-    pub(crate) fn expect_no_trouble(&self, report: &Report) {
+    pub(crate) fn expect_no_trouble(&self, report: &Report, at_rest: bool) {
         if !self.world.state().obstacles.is_empty() {
             return;
         }
@@ -331,7 +333,15 @@ impl Run {
             if problem.path == MERGED && broken {
                 continue;
             }
-            if !matches!(problem.kind, ProblemKind::UnsafePath | ProblemKind::Denied) {
+            let nested = |path: &&PathName| {
+                **path != problem.path && {
+                    is_under(path, &problem.path) || is_under(&problem.path, path)
+                }
+            };
+            let nested = self.world.pool.iter().any(|path| nested(&path));
+            let two_kinds = !at_rest && nested && problem.kind == ProblemKind::Unsupported;
+            let foreseen = matches!(problem.kind, ProblemKind::UnsafePath | ProblemKind::Denied);
+            if !two_kinds && !foreseen {
                 self.world
                     .violation(format!("without any fault: {problem:?}"));
             }

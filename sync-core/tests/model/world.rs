@@ -18,7 +18,7 @@ use sync_core::store::memory::MemoryStore;
 use super::{
     history::{History, HowToWrite, LocalOp, PathName, RemoteOp, Size, Step},
     merged::Merged,
-    rules::{DIRECTORIES, MERGED, groups, key, locate, mass},
+    rules::{DIRECTORIES, IGNORE_FILE, MERGED, groups, key, locate, mass, related},
 };
 
 /// What links out of the mount lead to: a directory that must stay empty and a file that must stay as it is.
@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) merged: Merged,
     /// What stands where files or their directories should be.
     pub(crate) obstacles: Vec<PathBuf>,
+    /// What was ignored at some time: deletes of that time were not to travel.
+    pub(crate) ignored: BTreeSet<PathName>,
     /// Something happened after which the engine can't know who wrote last.
     pub(crate) disturbed: bool,
     /// Both writers touched the same path since the sides last agreed on it.
@@ -135,6 +137,9 @@ impl World {
     pub(crate) fn apply_local(&self, op: LocalOp) {
         let mut state = self.state();
         state.trace.push(format!("    local writer: {op:?}"));
+        if let LocalOp::Become(path, _) = op {
+            self.make_room(&mut state, path);
+        }
         if op.paths().iter().any(|path| self.is_obstructed(path)) {
             return;
         }
@@ -146,6 +151,9 @@ impl World {
                     fs::remove_file(self.file(path)).unwrap();
                     state.changed_locally(path, None);
                 }
+            }
+            LocalOp::Become(path, size) => {
+                self.write(&mut state, path, HowToWrite::Replace, size);
             }
             LocalOp::Rename(from, to) => {
                 let Some(content) = self.local_content(from).filter(|_| from != to) else {
@@ -190,6 +198,16 @@ impl World {
                 self.replace(path, &content);
                 state.changed_locally(path, Some(content));
             }
+            LocalOp::Ignore(path) => {
+                state.ignore(path);
+                let (_, pattern) = locate(path);
+                self.replace(IGNORE_FILE, format!("/{pattern}\n").as_bytes());
+                state.dirty.insert(IGNORE_FILE);
+            }
+            LocalOp::IgnoreNothing => {
+                fs::remove_file(self.file(IGNORE_FILE)).ok();
+                state.dirty.insert(IGNORE_FILE);
+            }
             LocalOp::Obstruct(path, obstacle) => self.obstruct(&mut state, path, obstacle),
             LocalOp::SetField => self.set_field_here(&mut state),
             LocalOp::BreakMerged => self.break_merged_here(&mut state),
@@ -223,6 +241,27 @@ impl World {
         state.changed_locally(path, Some(content));
     }
 
+    /// Removes the files above and below a path, and what directories they leave.
+    fn make_room(&self, state: &mut State, path: PathName) {
+        for other in related(path).into_iter().filter(|other| *other != path) {
+            if let Some(old) = self.local_content(other) {
+                state.supersede(&old);
+                fs::remove_file(self.file(other)).unwrap();
+                state.changed_locally(other, None);
+            }
+        }
+        self.remove_empty_directories(path);
+    }
+
+    /// Removes empty directories that stand where files of the pool may be.
+    pub(crate) fn remove_empty_directories(&self, path: PathName) {
+        let mut below = related(path);
+        below.sort_unstable_by_key(|other| std::cmp::Reverse(other.len()));
+        for other in below {
+            fs::remove_dir(self.file(other)).ok();
+        }
+    }
+
     pub(crate) fn make_parent(&self, path: &str) {
         fs::create_dir_all(self.file(path).parent().unwrap()).unwrap();
     }
@@ -248,11 +287,29 @@ impl World {
                     state.changed_remotely(path, None);
                 }
             }
+            RemoteOp::Become(path, size) => {
+                for other in related(path).into_iter().filter(|other| *other != path) {
+                    if let Some(old) = self.remote_content(other) {
+                        state.supersede(&old);
+                        self.bucket.remove(&key(other));
+                        state.changed_remotely(other, None);
+                    }
+                }
+                let content = state.new_version(bytes_of(size), format!("there as {path}"));
+                self.put(&mut state, path, content);
+            }
             RemoteOp::CopyFromLocal(path) => {
                 if let Some(content) = self.local_content(path) {
                     self.put(&mut state, path, content);
                 }
             }
+            RemoteOp::Ignore(path) => {
+                state.ignore(path);
+                let (_, pattern) = locate(path);
+                self.bucket
+                    .insert(&key(IGNORE_FILE), format!("/{pattern}\n"));
+            }
+            RemoteOp::IgnoreNothing => self.bucket.remove(&key(IGNORE_FILE)),
             RemoteOp::PutUnsafe(unsafe_key) => {
                 self.bucket.insert(&key(unsafe_key), "unsafe");
             }
@@ -283,6 +340,13 @@ impl State {
         content
     }
 
+    /// What happens to the path from now on has no meaning for the other side, now or when it is ignored no more.
+    fn ignore(&mut self, path: PathName) {
+        self.ignored.extend(related(path));
+        self.disturbed = true;
+        self.met = true;
+    }
+
     /// The number of a version; `None` for content that nobody ever wrote.
     pub(crate) fn version_of(&self, content: &[u8]) -> Option<usize> {
         let number = std::str::from_utf8(content.get(..6)?)
@@ -303,9 +367,11 @@ impl State {
         if path == MERGED && content.is_none() {
             self.merged.deleted_here();
         }
-        let touched = self.touched.entry(path).or_default();
-        touched.local = true;
-        self.met |= touched.remote;
+        for path in related(path) {
+            let touched = self.touched.entry(path).or_default();
+            touched.local = true;
+            self.met |= touched.remote;
+        }
         match content {
             Some(content) => self.left_here.insert(path, content),
             None => self.left_here.remove(path),
@@ -316,9 +382,11 @@ impl State {
         if path == MERGED {
             self.merged.there.clone_from(&content);
         }
-        let touched = self.touched.entry(path).or_default();
-        touched.remote = true;
-        self.met |= touched.local;
+        for path in related(path) {
+            let touched = self.touched.entry(path).or_default();
+            touched.remote = true;
+            self.met |= touched.local;
+        }
         match content {
             Some(content) => self.left_there.insert(path, content),
             None => self.left_there.remove(path),
@@ -356,11 +424,13 @@ impl LocalOp {
             Self::Rename(from, to) => vec![from, to],
             Self::Write(path, ..)
             | Self::Delete(path)
+            | Self::Become(path, _)
             | Self::Touch(path)
             | Self::Rewrite(path)
             | Self::Chmod(path, _)
             | Self::CopyFromRemote(path)
             | Self::Obstruct(path, _) => vec![path],
+            Self::Ignore(_) | Self::IgnoreNothing => Vec::new(),
             Self::SetField | Self::BreakMerged => vec![MERGED],
         }
     }

@@ -4,7 +4,9 @@ use super::*;
 use crate::{
     digest::ETag,
     layout::{Mount, Rules},
+    mount::OtherPlace,
     path::Prefix,
+    store::memory::MemoryStore,
 };
 
 const BYTES: Reading = Reading::InOrder(KeyOrder::Bytes);
@@ -18,7 +20,7 @@ fn mount(directory: &Path) -> OpenMount {
         local: directory.to_owned(),
         rules: Rules::new(Vec::new()).unwrap(),
     };
-    OpenMount::open(&mount, "store").unwrap()
+    OpenMount::open(&mount, &MemoryStore::new(), OtherPlace::Refused).unwrap()
 }
 
 /// A page of keys; `key=tag` has a tag of its own.

@@ -73,7 +73,7 @@ async fn what_a_pass_brings_does_not_loosen_its_brakes() {
         store.inner.remove(&format!("agents/a/z{number:02}"));
     }
     for number in 0..200 {
-        store.inner.insert(&format!("agents/a/a{number:03}"), "1");
+        store.inner.insert(&format!("agents/a/a{number:03}"), "2");
     }
     let report = pass(&session, Approval::None).await;
     assert_eq!(report.downloaded.len(), 200);
