@@ -9,6 +9,7 @@ mod delete;
 mod incoming;
 mod merge;
 mod publish;
+mod rewritten;
 mod upload;
 
 use std::{
@@ -21,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     baseline::{BaselineError, RowChange},
+    content,
     failpoint::Point,
     join::Observed,
     layout::Executable,
@@ -32,7 +34,7 @@ use crate::{
     reconcile::{Decision, reconcile},
     report::{ConflictEntry, Entry, Problem, ProblemKind, Report},
     root::LocalError,
-    store::{ObjectStore, StoreError, StoreErrorKind},
+    store::{ObjectStore, StoreError, StoreErrorKind, Support, probe},
 };
 
 /// Incoming files staged before they are published together.
@@ -115,8 +117,12 @@ pub(crate) enum Failure {
 
 impl From<LocalError> for Failure {
     fn from(error: LocalError) -> Self {
-        // Gone between the look and the act.
-        if error.kind() == std::io::ErrorKind::NotFound {
+        // Gone between the look and the act, or its directory became something else.
+        let gone = [
+            std::io::ErrorKind::NotFound,
+            std::io::ErrorKind::NotADirectory,
+        ];
+        if gone.contains(&error.kind()) || content::is_link(&error) {
             Self::Stale
         } else {
             Self::Local(error)
@@ -155,6 +161,7 @@ pub(crate) async fn execute(
             Decision::Nothing | Decision::RecordGone | Decision::Forget => {}
         }
     }
+    incoming.extend(rewritten::run(context, plan.rewritten, executed).await?);
     while !incoming.is_empty() {
         let batch: Vec<_> = incoming.drain(..incoming.len().min(BATCH_FILES)).collect();
         uploads.extend(incoming::run(context, batch, executed).await?);
@@ -162,8 +169,12 @@ pub(crate) async fn execute(
     let sent: Vec<_> = uploads.iter().filter_map(inode_of).collect();
     upload::run(context, uploads, executed).await?;
     context.note_sent(sent, executed);
-    let deletes = without_halves_of_renames(context, deletes);
-    delete::run(context, deletes, executed).await
+    let mut deletes = without_halves_of_renames(context, deletes);
+    delete::retain_certain(context, &mut deletes, &plan.doubtful).await?;
+    delete::run(context, deletes, executed).await?;
+    // What a delete had to make room for.
+    executed.stale.extend(plan.look_again);
+    Ok(())
 }
 
 /// The inode of the file that a task sends, and its path.
@@ -275,6 +286,17 @@ impl Context {
             kind,
             message: message.into(),
         }
+    }
+
+    /// Whether the store keeps the key of a path as it is. SeaweedFS takes `\` for `/`; asked once, and only where such a
+    /// path is to be sent.
+    pub(crate) async fn keeps_key(&self, path: &RelPath) -> Result<bool, StoreError> {
+        if !path.as_str().contains('\\') {
+            return Ok(true);
+        }
+        let ask = || probe::keeps_backslashes(&*self.store, &self.mount.prefix);
+        let found = self.mount.backslashes.get_or_try_init(ask).await?;
+        Ok(*found == Support::Yes)
     }
 
     /// What a failed task is: an outcome of its path, or the end of the pass.

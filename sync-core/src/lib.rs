@@ -34,6 +34,7 @@
 pub mod backoff;
 pub mod baseline;
 pub mod conflict;
+mod content;
 pub mod control;
 pub mod debounce;
 pub mod digest;
@@ -42,6 +43,7 @@ pub mod failpoint;
 pub mod guard;
 pub mod join;
 pub mod layout;
+pub mod link;
 pub mod local;
 pub mod merge;
 pub mod mount;

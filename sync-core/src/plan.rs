@@ -12,7 +12,7 @@ mod planner;
 mod remote;
 mod tally;
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use self::planner::{Planner, RemoteView};
 pub(crate) use self::{
@@ -100,6 +100,12 @@ pub(crate) struct MountPlan {
     pub(crate) row_changes: Vec<RowChange>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) held: Vec<HeldEntry>,
+    /// Files whose object was written again with the same content: its attributes may be others.
+    pub(crate) rewritten: Vec<Task>,
+    /// Deletes of files whose object the store may have left out of the listing: its key has to be asked for first.
+    pub(crate) doubtful: BTreeSet<RelPath>,
+    /// Paths to look at again when the deletes are done.
+    pub(crate) look_again: Vec<RelPath>,
 }
 
 impl MountPlan {

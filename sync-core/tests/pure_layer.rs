@@ -6,6 +6,7 @@ mod tests {
 
     const PURE: [&str; 9] = [
         "layout",
+        "link",
         "merge",
         "reconcile",
         "guard",

@@ -30,9 +30,20 @@ pub(super) struct Note {
     pub(super) what: What,
     /// The file that the baseline knows, by what stays when it is renamed.
     pub(super) before: Option<FileIdentity>,
+    /// Whether the listing can be trusted not to have the path.
+    absence: Absence,
     /// The object's key, where it isn't that of the path.
     key: Option<String>,
     reason: String,
+}
+
+/// What a listing without a path says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Absence {
+    /// There is no object.
+    Certain,
+    /// Another object may hide it: its very key has to be asked for.
+    InDoubt,
 }
 
 /// What is to happen.
@@ -44,6 +55,8 @@ pub(super) enum What {
     Forget,
     /// The row keeps the half of this side; the other half is gone.
     Keep(Side),
+    /// What stood in the way was to go before this: the path is looked at again.
+    Again,
 }
 
 impl What {
@@ -53,6 +66,7 @@ impl What {
             Self::Delete(Side::Local) | Self::Keep(Side::Local) => &[Side::Remote],
             Self::Delete(Side::Remote) | Self::Keep(Side::Remote) => &[Side::Local],
             Self::Forget => &[Side::Local, Side::Remote],
+            Self::Again => &[],
         }
     }
 }
@@ -105,6 +119,7 @@ impl Late {
             note: Note {
                 what: What::Delete(side),
                 before,
+                absence: Absence::Certain,
                 key,
                 reason,
             },
@@ -118,10 +133,24 @@ impl Late {
             note: Note {
                 what: What::Forget,
                 before: None,
+                absence: Absence::Certain,
                 key: None,
                 reason: String::new(),
             },
         }
+    }
+
+    /// The same delete, where the object may only be hidden.
+    pub(super) fn in_doubt(mut self) -> Self {
+        self.note.absence = Absence::InDoubt;
+        self
+    }
+
+    /// A path to look at again.
+    pub(super) fn again(path: RelPath) -> Self {
+        let mut late = Self::forget(path);
+        late.note.what = What::Again;
+        late
     }
 
     /// What becomes of the row of a path that is gone on one side and not to go on the other.
@@ -143,7 +172,7 @@ impl Late {
     /// The change of the baseline, for what changes nothing else.
     pub(super) fn row_change(&self, mount: &OpenMount) -> Result<Option<RowChange>, BaselineError> {
         let kept = match self.note.what {
-            What::Delete(_) => return Ok(None),
+            What::Delete(_) | What::Again => return Ok(None),
             What::Forget => return Ok(Some(RowChange::Forget(self.path.clone()))),
             What::Keep(side) => side,
         };
@@ -268,7 +297,13 @@ impl Deferred {
         {
             notes += 1;
             match late.note.what {
-                What::Delete(side) => part.tasks.extend(late.task(mount, side)?),
+                What::Delete(side) => {
+                    part.tasks.extend(late.task(mount, side)?);
+                    if late.note.absence == Absence::InDoubt {
+                        part.doubtful.insert(late.path);
+                    }
+                }
+                What::Again => part.look_again.push(late.path),
                 What::Forget | What::Keep(_) => part.row_changes.extend(late.row_change(mount)?),
             }
         }

@@ -1,12 +1,16 @@
 //! The planner: takes what is observed of each path and decides. What it holds grows with what is new here, 24 bytes for
 //! each such file, and with nothing else.
 
+mod clash;
+mod rewritten;
+
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
+use self::clash::{Seen, Surroundings, Way};
 use super::{
     Extent, Handling, MountPlan, PlanError, PlanScope, RemoteSource, TakePart, Task, Wanted,
     change::{
@@ -61,6 +65,10 @@ pub(super) struct Planner<'a> {
     /// Paths whose object may be stored under an older key, until the whole listing was seen.
     legacy: BTreeMap<RelPath, (RelPath, Option<Observed>)>,
     legacy_objects: BTreeMap<RelPath, RemoteEntry>,
+    /// Paths that the next ones may lie below, outermost first.
+    above: Vec<Seen>,
+    /// What was reported to be in the way.
+    in_the_way: BTreeSet<RelPath>,
 }
 
 impl<'a> Planner<'a> {
@@ -92,6 +100,8 @@ impl<'a> Planner<'a> {
                 legacy.collect()
             },
             legacy_objects: BTreeMap::new(),
+            above: Vec::new(),
+            in_the_way: BTreeSet::new(),
         }
     }
 
@@ -102,6 +112,9 @@ impl<'a> Planner<'a> {
         reading: Reading,
         take: TakePart<'_>,
     ) -> Result<(), PlanError> {
+        if part.is_some_and(|part| self.is_beyond_a_link(part)) {
+            return Ok(());
+        }
         let mount = self.mount;
         let scan_tally = self.tally.clone();
         let scan_was_cut_short = Cell::new(false);
@@ -129,10 +142,14 @@ impl<'a> Planner<'a> {
         for observed in join(order, rows.by_ref(), local, listing.by_ref()) {
             self.take(observed);
             self.put_aside()?;
-            if self.part.tasks.len().max(self.part.row_changes.len()) >= self.scope.part_tasks {
+            let part = &self.part;
+            let most = part.tasks.len().max(part.row_changes.len());
+            if most.max(part.rewritten.len()) >= self.scope.part_tasks {
                 self.hand_over(take)?;
             }
         }
+        self.release_all();
+        self.put_aside()?;
         if let Some(error) = rows.take_error() {
             return Err(error.into());
         }
@@ -237,7 +254,7 @@ impl<'a> Planner<'a> {
         if observed.remote.is_some() {
             self.legacy.remove(&observed.path);
         }
-        self.consider(observed);
+        self.consider_in_order(observed);
     }
 
     pub(super) fn consider_legacy(&mut self) {
@@ -254,7 +271,9 @@ impl<'a> Planner<'a> {
                     ..entry
                 });
             match (deferred, remote) {
-                (Some(observed), remote) => self.consider(Observed { remote, ..observed }),
+                (Some(observed), remote) => {
+                    self.consider(Observed { remote, ..observed });
+                }
                 (None, Some(remote)) => {
                     self.consider(Observed {
                         path,
@@ -268,13 +287,26 @@ impl<'a> Planner<'a> {
         }
     }
 
-    pub(super) fn consider(&mut self, mut observed: Observed) {
+    /// Decides about a path of which nothing else is known.
+    pub(super) fn consider(&mut self, observed: Observed) {
+        self.consider_among(observed, Surroundings::Plain);
+    }
+
+    /// Decides about a path; gives the decision, or `None` where nothing can be done about it now.
+    fn consider_among(
+        &mut self,
+        mut observed: Observed,
+        surroundings: Surroundings,
+    ) -> Option<Decision> {
         let rule = self.mount.rules.rule_for(&observed.path);
         let handling = Handling::of(rule);
-        match unsupported(self.mount, &observed, handling.policy) {
+        match unsupported(self.mount, &observed, handling.policy, self.scope.direction) {
             Unsupported::No => {}
-            Unsupported::Ignored => return,
-            Unsupported::Problem(problem) => return self.tally.borrow_mut().add(problem),
+            Unsupported::Ignored => return None,
+            Unsupported::Problem(problem) => {
+                self.tally.borrow_mut().add(problem);
+                return None;
+            }
         }
         let (mut local, remote) = changes(&observed);
         if local == Change::Created
@@ -294,22 +326,36 @@ impl<'a> Planner<'a> {
                 Ok(Touched::No) => {}
                 Err(error) => {
                     let problem = local_problem(self.mount, &observed.path, &error);
-                    return self.tally.borrow_mut().add(problem);
+                    self.tally.borrow_mut().add(problem);
+                    return None;
                 }
             }
         }
         let decision = reconcile(local, remote, handling.policy);
+        self.note_rewritten(&observed, &handling);
+        let way = self.way(&observed, decision, surroundings);
         match decision {
             Decision::Nothing => {}
             Decision::Forget if observed.baseline.is_none() => {}
             Decision::Forget => self.late.push(Late::forget(observed.path)),
             Decision::RecordGone => self.late.extend(Late::gone(observed)),
             decision if !self.scope.direction.allows(decision) => {}
+            _ if way == Way::Blocked => return None,
+            _ if way == Way::Later => {
+                self.late.push(Late::again(observed.path));
+                return None;
+            }
+            Decision::Download | Decision::Conflict(_) if self.was_refused(&observed) => {
+                return None;
+            }
             Decision::DeleteLocal | Decision::DeleteRemote => {
                 let side = decision.target().unwrap_or(Side::Local);
                 let reason = explain(local, remote);
-                self.late
-                    .push(Late::delete(self.mount, observed, side, reason));
+                let late = Late::delete(self.mount, observed, side, reason);
+                self.late.push(match surroundings {
+                    Surroundings::MayBeHidden => late.in_doubt(),
+                    Surroundings::Plain | Surroundings::Contested | Surroundings::Freed => late,
+                });
             }
             Decision::Upload | Decision::Download | Decision::Conflict(_) | Decision::Merge => {
                 let reason = explain(local, remote);
@@ -321,5 +367,6 @@ impl<'a> Planner<'a> {
                 });
             }
         }
+        Some(decision)
     }
 }

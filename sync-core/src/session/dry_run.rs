@@ -38,6 +38,15 @@ impl Session {
 fn describe(mount: &OpenMount, plan: MountPlan, report: &mut Report) {
     report.problems.extend(plan.problems);
     report.held.extend(plan.held);
+    for path in plan.look_again {
+        report.downloaded.push(Entry {
+            mount: mount.name.clone(),
+            path: path.to_string(),
+            bytes: 0,
+            group: mount.rules.rule_for(&path).group.clone(),
+            reason: Some("takes the place of what is deleted here".to_owned()),
+        });
+    }
     for task in plan.tasks {
         let entry = entry(mount, &task);
         match task.decision {

@@ -1,6 +1,10 @@
 //! Passes over a real directory and a store in memory.
 
+mod attributes;
+mod changes;
+mod clashes;
 mod fixture;
+mod links;
 
 use std::collections::BTreeMap;
 

@@ -54,9 +54,20 @@ impl MemoryStore {
 
     /// Writes an object as somebody else would.
     pub fn insert(&self, key: &str, content: impl Into<Bytes>) {
+        self.insert_with_metadata(key, content, &[]);
+    }
+
+    /// The same with user metadata.
+    pub fn insert_with_metadata(
+        &self,
+        key: &str,
+        content: impl Into<Bytes>,
+        metadata: &[(&str, &str)],
+    ) {
         let content = content.into();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let stored = Stored {
-            info: info(&content, Vec::new()),
+            info: info(&content, metadata.iter().map(owned).collect()),
             content,
         };
         self.objects().insert(key.to_owned(), stored);
@@ -71,6 +82,13 @@ impl MemoryStore {
     #[must_use]
     pub fn content(&self, key: &str) -> Option<Bytes> {
         self.objects().get(key).map(|stored| stored.content.clone())
+    }
+
+    /// One piece of the user metadata under a key.
+    #[must_use]
+    pub fn metadata(&self, key: &str, name: &str) -> Option<String> {
+        let objects = self.objects();
+        objects.get(key)?.info.metadata(name).map(str::to_owned)
     }
 
     /// All keys, in order.
@@ -95,6 +113,7 @@ impl MemoryStore {
                 key: key.clone(),
                 etag: stored.info.etag.clone(),
                 size_bytes: stored.info.size_bytes,
+                modified: stored.info.modified,
             });
         let page: Vec<_> = matching.by_ref().take(PAGE_OBJECTS).collect();
         let next = matching
@@ -276,5 +295,9 @@ impl ObjectStore for MemoryStore {
 
     fn identity(&self) -> String {
         "memory".to_owned()
+    }
+
+    fn clock(&self) -> Option<SystemTime> {
+        Some(SystemTime::now())
     }
 }

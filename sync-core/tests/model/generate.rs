@@ -213,7 +213,7 @@ impl Generator {
                 _ => LocalOp::SetField,
             };
         }
-        match self.random.u8(..22) {
+        match self.random.u8(..25) {
             0..10 => {
                 let how = match self.random.u8(..3) {
                     0 => HowToWrite::InPlace,
@@ -228,6 +228,8 @@ impl Generator {
             17 => LocalOp::Rewrite(path),
             18 => LocalOp::Chmod(path, if self.one_in(2) { 0o755 } else { 0o640 }),
             19 => LocalOp::CopyFromRemote(path),
+            22 | 23 => LocalOp::Link(path),
+            24 => LocalOp::Chmod(path, 0o700),
             _ => {
                 let obstacle = match self.random.u8(..4) {
                     0 => Obstacle::Directory,
@@ -249,10 +251,13 @@ impl Generator {
                 _ => RemoteOp::SetField,
             };
         }
-        match self.random.u8(..20) {
+        match self.random.u8(..25) {
             0..11 => RemoteOp::Put(path, self.size()),
             11..17 => RemoteOp::Delete(path),
             17..19 => RemoteOp::CopyFromLocal(path),
+            19 | 20 => RemoteOp::PutLink(path),
+            21 | 22 => RemoteOp::Chmod(path, if self.one_in(2) { 0o755 } else { 0o600 }),
+            23 => RemoteOp::PutHostileLink,
             _ => RemoteOp::PutUnsafe(UNSAFE_KEYS[self.random.usize(..UNSAFE_KEYS.len())]),
         }
     }

@@ -210,6 +210,8 @@ pub(crate) enum LocalOp {
     /// The same content in a new file.
     Rewrite(PathName),
     Chmod(PathName, u32),
+    /// A link inside the mount, in place of what was there. Its target is the version.
+    Link(PathName),
     /// Brings the bucket's version here by other means than the engine.
     CopyFromRemote(PathName),
     /// Puts something else where a file or its directory would be, if there is nothing.
@@ -252,6 +254,12 @@ pub(crate) enum Size {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum RemoteOp {
     Put(PathName, Size),
+    /// An object that is a link by its attributes.
+    PutLink(PathName),
+    /// An object that claims to be a link out of the mount.
+    PutHostileLink,
+    /// The same object once more, with another mode.
+    Chmod(PathName, u32),
     Delete(PathName),
     /// Sends the local version by other means than the engine.
     CopyFromLocal(PathName),

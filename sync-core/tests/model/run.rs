@@ -17,7 +17,7 @@ use super::{
         Approve, BaselineFate, Effect, Event, Happening, History, MassOp, Mounts, PathName, Step,
     },
     points::{self, Registered},
-    rest::summary,
+    rest::{is_expected, summary},
     rules::{DIRECTORIES, MERGED, locate, merges, mounts},
     store::ScriptedStore,
     world::{Touched, World},
@@ -325,7 +325,7 @@ impl Run {
             if problem.path == MERGED && broken {
                 continue;
             }
-            if !matches!(problem.kind, ProblemKind::UnsafePath | ProblemKind::Denied) {
+            if !is_expected(problem) && problem.kind != ProblemKind::Denied {
                 self.world
                     .violation(format!("without any fault: {problem:?}"));
             }
@@ -334,8 +334,8 @@ impl Run {
 
     /// Paths on which both sides agree after a whole pass in peace: what happens next is measured from here.
     fn make_peace(&self) {
-        let agrees = |path: &str| self.world.local_content(path) == self.world.remote_content(path);
-        self.world.state().touched.retain(|path, _| !agrees(path));
+        let mut state = self.world.state();
+        state.touched.retain(|path, _| !self.world.agrees(path));
     }
 }
 
