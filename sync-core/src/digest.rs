@@ -49,6 +49,18 @@ impl Digest {
     }
 }
 
+impl Digest {
+    /// Reads [`Digest::to_base64`].
+    #[must_use]
+    pub fn from_base64(text: &str) -> Option<Self> {
+        use base64::Engine as _;
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .ok()?;
+        Self::from_slice(&bytes)
+    }
+}
+
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_hex())

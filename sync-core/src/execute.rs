@@ -12,6 +12,7 @@ mod delete;
 mod incoming;
 mod merge;
 mod publish;
+mod rewritten;
 mod upload;
 
 use std::{
@@ -24,6 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     baseline::{BaselineError, RowChange},
+    content,
     failpoint::Point,
     join::Observed,
     layout::Executable,
@@ -35,7 +37,7 @@ use crate::{
     reconcile::{Decision, reconcile},
     report::{ConflictEntry, Entry, Problem, ProblemKind, Report},
     root::LocalError,
-    store::{ObjectStore, StoreError, StoreErrorKind},
+    store::{ObjectStore, StoreError, StoreErrorKind, Support, probe},
 };
 
 /// Incoming files staged before they are published together.
@@ -118,8 +120,12 @@ pub(crate) enum Failure {
 
 impl From<LocalError> for Failure {
     fn from(error: LocalError) -> Self {
-        // Gone between the look and the act.
-        if error.kind() == std::io::ErrorKind::NotFound {
+        // Gone between the look and the act, or its directory became something else.
+        let gone = [
+            std::io::ErrorKind::NotFound,
+            std::io::ErrorKind::NotADirectory,
+        ];
+        if gone.contains(&error.kind()) || content::is_link(&error) {
             Self::Stale
         } else {
             Self::Local(error)
@@ -161,6 +167,7 @@ pub(crate) async fn execute(
         }
     }
     uploads.extend(clear::run(context, in_the_way, executed).await?);
+    incoming.extend(rewritten::run(context, plan.rewritten, executed).await?);
     while !incoming.is_empty() {
         let batch: Vec<_> = incoming.drain(..incoming.len().min(BATCH_FILES)).collect();
         uploads.extend(incoming::run(context, batch, executed).await?);
@@ -168,7 +175,8 @@ pub(crate) async fn execute(
     let sent: Vec<_> = uploads.iter().filter_map(inode_of).collect();
     upload::run(context, uploads, executed).await?;
     context.note_sent(sent, executed);
-    let deletes = without_halves_of_renames(context, deletes);
+    let mut deletes = without_halves_of_renames(context, deletes);
+    delete::retain_certain(context, &mut deletes, &plan.doubtful).await?;
     delete::run(context, deletes, executed).await
 }
 
@@ -283,6 +291,17 @@ impl Context {
             kind,
             message: message.into(),
         }
+    }
+
+    /// Whether the store keeps the key of a path as it is. SeaweedFS takes `\` for `/`; asked once, and only where such a
+    /// path is to be sent.
+    pub(crate) async fn keeps_key(&self, path: &RelPath) -> Result<bool, StoreError> {
+        if !path.as_str().contains('\\') {
+            return Ok(true);
+        }
+        let ask = || probe::keeps_backslashes(&*self.store, &self.mount.prefix);
+        let found = self.mount.backslashes.get_or_try_init(ask).await?;
+        Ok(*found == Support::Yes)
     }
 
     /// What a failed task is: an outcome of its path, or the end of the pass.

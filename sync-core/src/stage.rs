@@ -7,6 +7,8 @@
 
 mod aside;
 mod copies;
+mod displaced;
+mod link;
 mod recovery;
 mod take;
 
@@ -28,7 +30,7 @@ pub use self::{
 };
 use crate::{
     baseline::{Displacement, Fate, Surprise},
-    digest::{ContentHash, ContentHasher},
+    digest::{ContentHash, ContentHasher, Digest},
     failpoint::{self, Point},
     local::{Fingerprint, LocalKind},
     path::RelPath,
@@ -51,6 +53,8 @@ pub struct Staged {
     slot: Slot,
     fingerprint: Fingerprint,
     hash: ContentHash,
+    /// Content of the version that it displaces, where that is known.
+    displaces: Option<Digest>,
 }
 
 /// A name in the staging directory and whether it is ours to remove.
@@ -126,7 +130,8 @@ impl StageWriter {
         Ok(())
     }
 
-    /// Sets permission bits and, where known, the modification time, and closes the file.
+    /// Sets permission bits and, where known, the modification time, and closes the file. A file system that keeps no
+    /// such attributes, or lets others set them only, gets the file without.
     pub fn finish(
         self,
         mode: u32,
@@ -135,9 +140,11 @@ impl StageWriter {
     ) -> Result<Staged, LocalError> {
         let Self { slot, file, hasher } = self;
         let finished = || -> io::Result<Fingerprint> {
-            file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-            if let Some(time) = modified {
-                file.set_modified(time)?;
+            let attributes = file
+                .set_permissions(std::fs::Permissions::from_mode(mode))
+                .and_then(|()| modified.map_or(Ok(()), |time| file.set_modified(time)));
+            if let Err(error) = attributes {
+                tracing::debug!(%error, "a file has not all of its attributes");
             }
             if durability == Durability::Each {
                 file.sync_all()?;
@@ -151,6 +158,7 @@ impl StageWriter {
             slot,
             fingerprint,
             hash: hasher.finish(),
+            displaces: None,
         })
     }
 }
@@ -162,9 +170,22 @@ impl Staged {
         &self.hash
     }
 
+    /// Whether it is a file or a link.
+    #[must_use]
+    pub fn kind(&self) -> LocalKind {
+        self.fingerprint.kind()
+    }
+
     /// Its name in the staging directory.
     pub(crate) fn name(&self) -> &str {
         &self.slot.name
+    }
+
+    /// Tells what content the version to be displaced has, so that a write that its stat doesn't show is found.
+    #[must_use]
+    pub fn displacing(mut self, digest: Option<Digest>) -> Self {
+        self.displaces = digest;
+        self
     }
 
     /// What must be written down before [`Staged::replace`]: the version it expects to displace.
@@ -180,6 +201,7 @@ impl Staged {
             staged_name: self.slot.name.clone(),
             path: path.clone(),
             expected,
+            digest: self.displaces,
             staged_inode: self.fingerprint.inode,
             fate,
             surprise,
@@ -210,7 +232,7 @@ impl Staged {
 
     /// Publishes as a conflict copy of `side`'s version of `path`, unless there is one with the same content; gives where.
     pub fn keep_as_copy(mut self, path: &RelPath, side: Side) -> Result<RelPath, LocalError> {
-        if let Some(copy) = copies::existing(&self.slot.root, path, &self.hash)? {
+        if let Some(copy) = copies::existing(&self.slot.root, path, &self.hash, self.kind())? {
             return Ok(copy);
         }
         let copy = keep_copy(&self.slot.root, &self.slot.name, path, side)?;
@@ -244,8 +266,8 @@ impl Staged {
         let failed = |error: io::Error| LocalError::new("publish", path, error);
         let root = self.slot.root.clone();
         match root.look(path)? {
-            Some((LocalKind::File, found)) if found == *expected => {}
-            _ => return Ok(Published::Stale),
+            Some((_, found)) if found == *expected => {}
+            Some(_) | None => return Ok(Published::Stale),
         }
         root.reached(Point::BeforeExchange);
         meanwhile();
@@ -265,7 +287,9 @@ impl Staged {
         root.reached(Point::Exchanged);
         let fingerprint = self.published_fingerprint(path);
         let found = staged_fingerprint(&root, &self.slot.name).map_err(failed)?;
-        let surprised = found.is_some_and(|found| !found.is_same_but_renamed(expected));
+        let digest = self.displaces.as_ref();
+        let surprised = found
+            .is_some_and(|found| !displaced::is(&root, &self.slot.name, found, expected, digest));
         if surprised && surprise == Surprise::PutBack {
             return self.put_back(path, &parent).map(|()| Published::Stale);
         }
@@ -304,13 +328,13 @@ impl Staged {
     /// the staged one, which no longer matches and so shows the change to the next look.
     fn published_fingerprint(&self, path: &RelPath) -> Fingerprint {
         match self.slot.root.look(path) {
-            Ok(Some((LocalKind::File, now)))
+            Ok(Some((_, now)))
                 if now.is_same_but_renamed(&self.fingerprint)
                     && now.mode == self.fingerprint.mode =>
             {
                 now
             }
-            _ => self.fingerprint,
+            Ok(_) | Err(_) => self.fingerprint,
         }
     }
 }
@@ -331,8 +355,8 @@ impl Drop for Slot {
     }
 }
 
-/// Removes the local file if it is still the version `expected`, and the directories that it leaves empty. The
-/// displacement must have been written down under `staged_name`.
+/// Removes the local file if it is still the version `expected`, with the content `digest` where that is known, and the
+/// directories that it leaves empty. The displacement must have been written down under `staged_name`.
 ///
 /// The file is moved to the staging directory first: only what can no longer be reached by its name is looked at and
 /// then removed, so that a version written in between is found and put back.
@@ -341,11 +365,12 @@ pub fn remove(
     staged_name: &str,
     path: &RelPath,
     expected: &Fingerprint,
+    digest: Option<&Digest>,
 ) -> Result<Removed, LocalError> {
     let failed = |error: io::Error| LocalError::new("delete", path, error);
     match root.look(path)? {
         None => return Ok(Removed::Done),
-        Some((LocalKind::File, found)) if found == *expected => {}
+        Some((_, found)) if found.is_same_version(expected) => {}
         Some(_) => return Ok(Removed::Stale),
     }
     root.reached(Point::BeforeMovedAway);
@@ -363,7 +388,7 @@ pub fn remove(
     }
     root.reached(Point::MovedAway);
     let displaced = staged_fingerprint(root, staged_name).map_err(failed)?;
-    if displaced.is_some_and(|displaced| !displaced.is_same_but_renamed(expected)) {
+    if displaced.is_some_and(|found| !displaced::is(root, staged_name, found, expected, digest)) {
         return match root::rename(
             root.staging(),
             staged_name,

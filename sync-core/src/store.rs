@@ -75,6 +75,11 @@ pub trait ObjectStore: Send + Sync {
     fn bucket(&self) -> String {
         self.identity()
     }
+
+    /// What the store's own clock said in its latest answer; `None` where that isn't known.
+    fn clock(&self) -> Option<SystemTime> {
+        None
+    }
 }
 
 /// One page of a listing.
@@ -95,6 +100,8 @@ pub struct ListedObject {
     pub etag: ETag,
     /// Size of the content.
     pub size_bytes: u64,
+    /// When the object was written, by the store's clock.
+    pub modified: Option<SystemTime>,
 }
 
 /// What a HEAD or the head of a GET tells.
@@ -152,6 +159,18 @@ pub enum PutBody {
 }
 
 impl PutBody {
+    /// The same body once more; `None` where the file can't be had a second time.
+    #[must_use]
+    pub fn another(&self) -> Option<Self> {
+        match self {
+            Self::Bytes(bytes) => Some(Self::Bytes(bytes.clone())),
+            Self::File { file, size_bytes } => Some(Self::File {
+                file: file.try_clone().ok()?,
+                size_bytes: *size_bytes,
+            }),
+        }
+    }
+
     /// Size of the content.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

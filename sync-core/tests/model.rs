@@ -18,6 +18,9 @@ mod generate;
 #[path = "model/history.rs"]
 mod history;
 #[cfg(test)]
+#[path = "model/links.rs"]
+mod links;
+#[cfg(test)]
 #[path = "model/mass.rs"]
 mod mass;
 #[cfg(test)]

@@ -8,15 +8,17 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::{
-    Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, baseline_problem,
-    in_parallel, merge, mode_for, publish,
+    Context, Effect, ExecuteError, Executed, Failure, Outcome,
+    attributes::{self, ObjectKind},
+    baseline_problem, in_parallel, merge, mode_for, publish,
 };
 use crate::{
     baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange, Surprise},
     digest::Digest,
     failpoint::Point,
     join::RemoteEntry,
-    local::Fingerprint,
+    link::{self, LinkRefusal},
+    local::{Fingerprint, LocalKind},
     path::RelPath,
     plan::{Task, hash_file},
     reconcile::Decision,
@@ -51,6 +53,8 @@ pub(super) struct Publication {
     pub(super) fate: Fate,
     /// What the object holds, for the baseline.
     pub(super) remote: RemoteVersion,
+    /// Permissions to record instead of the file's, which are still to be sent.
+    pub(super) recorded_permissions: Option<u32>,
     /// The content that both sides are taken to agree on.
     pub(super) digest: Digest,
     pub(super) entry: Entry,
@@ -175,6 +179,11 @@ async fn prepare_conflict(
     if fingerprint != local.fingerprint {
         return Err(Failure::Stale);
     }
+    // A tag doesn't tell a link from a file that holds its target.
+    let may_be_a_link = local.kind != LocalKind::File
+        || context
+            .mount
+            .reads_like_a_link(&task.observed.path, hash.size_bytes);
     let same = || {
         let local = LocalVersion::seen(fingerprint, SystemTime::now());
         let path = task.observed.path.clone();
@@ -189,13 +198,14 @@ async fn prepare_conflict(
             effect: Effect::Recorded,
         })
     };
-    if remote.version.size_bytes == hash.size_bytes
+    if !may_be_a_link
+        && remote.version.size_bytes == hash.size_bytes
         && remote.version.etag.as_md5() == Some(&*hash.md5_hex)
     {
         return Ok(same());
     }
     let staged = fetch(context, &task, &remote, durability).await?;
-    if staged.hash().digest == hash.digest {
+    if staged.hash().digest == hash.digest && staged.kind() == local.kind {
         return Ok(same());
     }
     if context
@@ -227,6 +237,10 @@ fn publication(
     remote: RemoteVersion,
     fate: Fate,
 ) -> Prepared {
+    // What is only superseded is the version that both sides agreed on.
+    let known = task.observed.baseline.as_ref().map(|row| row.digest);
+    let staged = staged.displacing(known.filter(|_| fate == Fate::Superseded));
+    let unsent_mode = changed_mode(task).map(|(agreed, _)| agreed);
     Prepared::Publish(Box::new(Publication {
         path: task.observed.path.clone(),
         expected: task.observed.local.as_ref().map(|entry| entry.fingerprint),
@@ -239,6 +253,7 @@ fn publication(
         ),
         staged,
         remote,
+        recorded_permissions: unsent_mode,
         kind: Kind::Download,
     }))
 }
@@ -274,20 +289,25 @@ async fn fetch_once(
         .store
         .get(&remote.key, Some(&remote.version.etag))
         .await?;
-    let local_mode = task
-        .observed
-        .local
-        .as_ref()
-        .map(|entry| entry.fingerprint.mode);
-    let mode = attributes::mode(&object.info)
-        .or(local_mode)
-        .unwrap_or(attributes::DEFAULT_MODE);
-    let mode = mode_for(task.handling.executable, mode);
+    let mode = mode(task, &object);
     let modified = attributes::modified(&object.info);
     let expected_digest = object.info.metadata("sha256").map(str::to_owned);
     let expected_bytes = object.info.size_bytes;
-    let writer = write_body(context, object).await?;
-    let staged = blocking(move || writer.finish(mode, modified, durability)).await?;
+    let staged = match attributes::kind(&remote.key, &object.info) {
+        ObjectKind::File => {
+            let writer = write_body(context, object).await?;
+            blocking(move || writer.finish(mode, modified, durability)).await?
+        }
+        ObjectKind::Link => {
+            let target = link_target(context, &task.observed.path, object).await;
+            if let Err(Failure::Problem(_, message)) = &target {
+                context.mount.refuse(remote, message.clone());
+            }
+            let target = target?;
+            let root = context.mount.root.clone();
+            blocking(move || Staged::link(&root, &target, modified, durability)).await?
+        }
+    };
     context.mount.root.reached(Point::Staged);
     let hash = staged.hash();
     if hash.size_bytes != expected_bytes {
@@ -308,6 +328,53 @@ async fn fetch_once(
         ));
     }
     Ok(staged)
+}
+
+/// The mode that the file will have: what the object says, else what the file has here. One that was changed here since
+/// both sides agreed stays, and is sent afterwards.
+fn mode(task: &Task, object: &Object) -> u32 {
+    let changed = changed_mode(task).map(|(_, here)| here);
+    let mode = changed
+        .or_else(|| attributes::mode(&object.info))
+        .or_else(|| Some(file_here(task)?.permissions()))
+        .unwrap_or(attributes::DEFAULT_MODE);
+    mode_for(task.handling.executable, mode)
+}
+
+fn file_here(task: &Task) -> Option<Fingerprint> {
+    let entry = task.observed.local.as_ref()?;
+    (entry.kind == LocalKind::File).then_some(entry.fingerprint)
+}
+
+/// The permissions that both sides agreed on and those that were set here since, where only they were changed here.
+fn changed_mode(task: &Task) -> Option<(u32, u32)> {
+    let here = file_here(task)?.permissions();
+    let agreed = task.observed.baseline.as_ref()?.local?.fingerprint;
+    let differs = agreed.kind() == LocalKind::File && agreed.permissions() != here;
+    (task.decision == Decision::Download && differs).then_some((agreed.permissions(), here))
+}
+
+/// Reads what claims to be the target of a link. One that may not travel is reported and never made.
+async fn link_target(
+    context: &Context,
+    path: &RelPath,
+    mut object: Object,
+) -> Result<String, Failure> {
+    let refused = |refusal: LinkRefusal| {
+        let message = format!("the object claims to be a link that is not synchronised: {refusal}");
+        Failure::Problem(ProblemKind::Unsupported, message)
+    };
+    let mut target = Vec::new();
+    while let Some(piece) = object.body.next().await {
+        target.extend_from_slice(&piece?);
+        if target.len() > link::MAX_TARGET_BYTES {
+            return Err(refused(LinkRefusal::NoPath));
+        }
+    }
+    context.progress.bytes(target.len() as u64);
+    link::check(path, &target, &context.mount.rules)
+        .map(str::to_owned)
+        .map_err(refused)
 }
 
 /// A writer that copies metadata along with new content leaves our digest wrong; then the MD5 tells whether the content

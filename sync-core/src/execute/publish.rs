@@ -95,6 +95,7 @@ fn publish(
         remote,
         digest,
         entry,
+        recorded_permissions,
         kind,
     } = publication;
     let staged_name = staged.name().to_owned();
@@ -109,13 +110,17 @@ fn publish(
         Ok(Published::Done(fingerprint)) => (fingerprint, None),
         Ok(Published::Displaced { fingerprint, copy }) => (fingerprint, Some(copy)),
         Ok(Published::Stale) => return Ok(Outcome::Stale(path)),
-        Err(error) => return context.outcome(&path, Failure::Local(error)),
+        Err(error) => return context.outcome(&path, error.into()),
     };
     if kind == Kind::Merge {
         context.mount.root.reached(Point::MergePublished);
     }
     context.progress.file_done(&path);
-    let local = LocalVersion::seen(fingerprint, SystemTime::now());
+    let recorded = match recorded_permissions {
+        Some(permissions) => fingerprint.with_permissions(permissions),
+        None => fingerprint,
+    };
+    let local = LocalVersion::published(recorded, SystemTime::now());
     let row = Row {
         path: path.clone(),
         local: Some(local),

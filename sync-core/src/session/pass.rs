@@ -10,7 +10,7 @@ use super::{
     planning::{Listings, Part},
 };
 use crate::{
-    baseline::RemoteVersion,
+    baseline::{RemoteVersion, Written},
     execute::{self, Context, Executed},
     guard::Approval,
     join::{Observed, RemoteEntry},
@@ -269,6 +269,7 @@ impl Session {
             let version = RemoteVersion {
                 etag: info.etag,
                 size_bytes: info.size_bytes,
+                written: Written::at(info.modified),
             };
             RemoteEntry {
                 path: path.clone(),

@@ -32,6 +32,8 @@ const PAGE_OBJECTS: usize = 1000;
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     objects: Mutex<BTreeMap<String, Stored>>,
+    /// What was deleted last under each key.
+    deleted: Mutex<BTreeMap<String, Stored>>,
     list: AtomicU64,
     get: AtomicU64,
     put: AtomicU64,
@@ -54,9 +56,20 @@ impl MemoryStore {
 
     /// Writes an object as somebody else would.
     pub fn insert(&self, key: &str, content: impl Into<Bytes>) {
+        self.insert_with_metadata(key, content, &[]);
+    }
+
+    /// The same with user metadata.
+    pub fn insert_with_metadata(
+        &self,
+        key: &str,
+        content: impl Into<Bytes>,
+        metadata: &[(&str, &str)],
+    ) {
         let content = content.into();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let stored = Stored {
-            info: info(&content, Vec::new()),
+            info: info(&content, metadata.iter().map(owned).collect()),
             content,
         };
         self.objects().insert(key.to_owned(), stored);
@@ -64,13 +77,37 @@ impl MemoryStore {
 
     /// Removes an object as somebody else would.
     pub fn remove(&self, key: &str) {
-        self.objects().remove(key);
+        let stored = self.objects().remove(key);
+        self.bury(key, stored);
+    }
+
+    /// Shows the version that was deleted last once more, as a replica that lags does.
+    pub fn echo(&self, key: &str) {
+        let stored = self.deleted().remove(key);
+        self.objects()
+            .extend(stored.map(|stored| (key.to_owned(), stored)));
+    }
+
+    fn bury(&self, key: &str, stored: Option<Stored>) {
+        self.deleted()
+            .extend(stored.map(|stored| (key.to_owned(), stored)));
+    }
+
+    fn deleted(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The content under a key.
     #[must_use]
     pub fn content(&self, key: &str) -> Option<Bytes> {
         self.objects().get(key).map(|stored| stored.content.clone())
+    }
+
+    /// One piece of the user metadata under a key.
+    #[must_use]
+    pub fn metadata(&self, key: &str, name: &str) -> Option<String> {
+        let objects = self.objects();
+        objects.get(key)?.info.metadata(name).map(str::to_owned)
     }
 
     /// All keys, in order.
@@ -95,6 +132,7 @@ impl MemoryStore {
                 key: key.clone(),
                 etag: stored.info.etag.clone(),
                 size_bytes: stored.info.size_bytes,
+                modified: stored.info.modified,
             });
         let page: Vec<_> = matching.by_ref().take(PAGE_OBJECTS).collect();
         let next = matching
@@ -165,7 +203,9 @@ impl MemoryStore {
         self.delete.fetch_add(1, Ordering::Relaxed);
         let mut objects = self.objects();
         check("DELETE", key, if_match, objects.get(key.as_str()))?;
-        objects.remove(key.as_str());
+        let stored = objects.remove(key.as_str());
+        drop(objects);
+        self.bury(key.as_str(), stored);
         Ok(())
     }
 }
@@ -276,5 +316,9 @@ impl ObjectStore for MemoryStore {
 
     fn identity(&self) -> String {
         "memory".to_owned()
+    }
+
+    fn clock(&self) -> Option<SystemTime> {
+        Some(SystemTime::now())
     }
 }

@@ -3,6 +3,7 @@
 //! Owns how requests are sent. Never retries on its own beyond the SDK's own retries of transient failures.
 
 mod classify;
+mod clock;
 mod config;
 mod continuation;
 mod keys;
@@ -21,7 +22,7 @@ use aws_sdk_s3::{Client, primitives::ByteStream, types::EncodingType};
 use aws_smithy_types::byte_stream::Length;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 
-use self::{classify::classify, config::upload_limit};
+use self::{classify::classify, clock::SharedClock, config::upload_limit};
 pub use self::{
     config::{Addressing, Keys, S3Config},
     keys::{KeySource, TemporaryKeys},
@@ -40,6 +41,7 @@ const MULTIPART_THRESHOLD_BYTES: u64 = 64 * 1024 * 1024;
 pub struct S3Store {
     client: Client,
     uploads: Client,
+    clock: SharedClock,
     bucket: String,
     identity: String,
     counters: Arc<Counters>,
@@ -61,11 +63,16 @@ fn count(counter: &AtomicU64) {
 impl S3Store {
     /// Makes a client; sends nothing yet. Reads the standard AWS variables and profiles where `config` has no keys.
     pub async fn connect(config: &S3Config) -> Result<Self, StoreError> {
-        let config::Clients { requests, uploads } = config::clients(config).await?;
+        let config::Clients {
+            requests,
+            uploads,
+            clock,
+        } = config::clients(config).await?;
         let endpoint = config.endpoint.as_deref().unwrap_or("aws");
         Ok(Self {
             client: requests,
             uploads,
+            clock,
             bucket: config.bucket.clone(),
             identity: format!("{}/{}", endpoint.trim_end_matches('/'), config.bucket),
             counters: Arc::default(),
@@ -101,6 +108,9 @@ impl S3Store {
                         .size()
                         .and_then(|size| u64::try_from(size).ok())
                         .unwrap_or(0),
+                    modified: object
+                        .last_modified()
+                        .and_then(|time| SystemTime::try_from(*time).ok()),
                 })
             })
             .collect();
@@ -304,6 +314,10 @@ impl ObjectStore for S3Store {
 
     fn bucket(&self) -> String {
         self.bucket.clone()
+    }
+
+    fn clock(&self) -> Option<SystemTime> {
+        self.clock.now()
     }
 }
 

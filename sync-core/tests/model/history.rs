@@ -214,6 +214,8 @@ pub(crate) enum LocalOp {
     /// The same content in a new file.
     Rewrite(PathName),
     Chmod(PathName, u32),
+    /// A link inside the mount, in place of what was there. Its target is the version.
+    Link(PathName),
     /// Brings the bucket's version here by other means than the engine.
     CopyFromRemote(PathName),
     /// Ignores this path and no other.
@@ -260,6 +262,12 @@ pub(crate) enum Size {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum RemoteOp {
     Put(PathName, Size),
+    /// An object that is a link by its attributes.
+    PutLink(PathName),
+    /// An object that claims to be a link out of the mount.
+    PutHostileLink,
+    /// The same object once more, with another mode.
+    Chmod(PathName, u32),
     Delete(PathName),
     /// Puts an object and removes those above and below it.
     Become(PathName, Size),

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::SystemTime,
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
@@ -354,6 +355,10 @@ impl ObjectStore for ScriptedStore {
 
     fn identity(&self) -> String {
         "model".to_owned()
+    }
+
+    fn clock(&self) -> Option<SystemTime> {
+        self.world.bucket.clock()
     }
 }
 
