@@ -10,13 +10,17 @@
 mod displacement;
 mod journal;
 mod order;
+mod uploads;
 
 use std::{io, path::Path, time::SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
-pub use self::displacement::{Displacement, Fate, Surprise};
 use self::journal::Journal;
+pub use self::{
+    displacement::{Displacement, Fate, Surprise},
+    uploads::{Refusals, UnfinishedUpload},
+};
 
 use crate::{
     digest::{Digest, ETag},
@@ -27,6 +31,10 @@ use crate::{
 
 /// Raised whenever the tables change; another version's baseline is thrown away.
 const SCHEMA_VERSION: i64 = 2;
+
+/// NORMAL: a power failure may lose the newest rows, which costs a comparison; a fsync per row would cost more.
+const PRAGMAS: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2000;";
 
 /// The baseline could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -153,12 +161,16 @@ impl Baseline {
     }
 
     fn try_open(file: &Path, binding: &str) -> Result<Self, BaselineError> {
+        let is_new = !file.exists();
         let connection = Connection::open(file).map_err(failed("open"))?;
         order::register(&connection).map_err(failed("open"))?;
-        // NORMAL: a power failure may lose the newest rows, which costs a comparison; a fsync per row would cost more.
-        connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2000;")
-            .map_err(failed("open"))?;
+        // A new file holds nothing that could be lost: not waiting for the disk saves a start a good part of its time.
+        let pragmas = if is_new {
+            "PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL; PRAGMA cache_size = -2000;"
+        } else {
+            PRAGMAS
+        };
+        connection.execute_batch(pragmas).map_err(failed("open"))?;
         let version: i64 = connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(failed("open"))?;
@@ -181,9 +193,14 @@ impl Baseline {
         if version != SCHEMA_VERSION {
             baseline.create_tables()?;
         }
+        baseline.create_upload_tables()?;
         baseline.order = order::of_rows(&baseline.connection).map_err(failed("open"))?;
         if baseline.value("binding")?.as_deref() != Some(binding) {
             baseline.rebind(binding)?;
+        }
+        if is_new {
+            let connection = &baseline.connection;
+            connection.execute_batch(PRAGMAS).map_err(failed("open"))?;
         }
         Ok(baseline)
     }

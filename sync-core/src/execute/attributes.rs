@@ -10,6 +10,9 @@ use crate::{digest::Digest, local::Fingerprint, store::ObjectInfo};
 /// Mode of files whose object says nothing.
 pub(crate) const DEFAULT_MODE: u32 = 0o644;
 
+/// Name of the metadata that holds the content's SHA-256.
+pub(crate) const DIGEST: &str = "sha256";
+
 /// The metadata to keep with an object.
 pub(crate) fn metadata(fingerprint: &Fingerprint, digest: &Digest) -> Vec<(String, String)> {
     let seconds = fingerprint.mtime_nanoseconds.div_euclid(1_000_000_000);
@@ -17,7 +20,7 @@ pub(crate) fn metadata(fingerprint: &Fingerprint, digest: &Digest) -> Vec<(Strin
     vec![
         ("mtime".to_owned(), format!("{seconds}.{fraction:09}")),
         ("mode".to_owned(), format!("{:04o}", fingerprint.mode)),
-        ("sha256".to_owned(), digest.to_hex()),
+        (DIGEST.to_owned(), digest.to_hex()),
     ]
 }
 

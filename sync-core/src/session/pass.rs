@@ -2,8 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
+
+use tokio::sync::Semaphore;
 
 use super::{
     Clock, PassRequest, Session, SessionError,
@@ -73,6 +75,8 @@ impl Session {
             concurrency: self.concurrency,
             direction,
             unsent: Mutex::default(),
+            transfers: Semaphore::new(self.concurrency.max(1)),
+            tags_are_opaque: AtomicBool::new(false),
         });
         let mut unfinished = Vec::new();
         let mut planning = self.planning(mount, scope, listings, progress);
@@ -84,6 +88,7 @@ impl Session {
                 Part::Refused(problem) => report.problems.push(problem),
             }
         }
+        execute::abort_abandoned_uploads(&context).await;
         Ok(unfinished)
     }
 

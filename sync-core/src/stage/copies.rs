@@ -6,7 +6,7 @@ use rustix::fs::RenameFlags;
 
 use crate::{
     conflict,
-    digest::{ContentHash, ContentHasher},
+    digest::{DigestHasher, SizedDigest},
     path::RelPath,
     report::Side,
     root::{self, LocalError, Root},
@@ -48,7 +48,7 @@ pub(super) fn keep_copy(
 pub(super) fn existing(
     root: &Root,
     path: &RelPath,
-    hash: &ContentHash,
+    hash: &SizedDigest,
 ) -> Result<Option<RelPath>, LocalError> {
     let Some(directory) = conflict::copy_paths(path, Side::Local, jiff::Timestamp::UNIX_EPOCH)
         .next()
@@ -77,12 +77,12 @@ pub(super) fn existing(
     Ok(None)
 }
 
-fn holds(root: &Root, copy: &RelPath, hash: &ContentHash) -> Result<bool, LocalError> {
+fn holds(root: &Root, copy: &RelPath, hash: &SizedDigest) -> Result<bool, LocalError> {
     let (mut file, fingerprint) = root.open_file(copy)?;
     if fingerprint.size_bytes != hash.size_bytes {
         return Ok(false);
     }
-    let mut hasher = ContentHasher::default();
+    let mut hasher = DigestHasher::default();
     let mut buffer = vec![0; 128 * 1024];
     loop {
         let read = file
