@@ -268,7 +268,10 @@ mod tests {
                 .unwrap();
         }
         baseline.forget_upload(&first.id).unwrap();
-        assert_eq!(baseline.unfinished_uploads(None).unwrap(), [second.clone()]);
+        assert_eq!(
+            baseline.unfinished_uploads(None).unwrap(),
+            std::slice::from_ref(&second)
+        );
         assert!(baseline.uploaded_parts(&first.id).unwrap().is_empty());
         assert_eq!(baseline.uploaded_parts(&second.id).unwrap().len(), 1);
     }

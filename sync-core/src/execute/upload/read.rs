@@ -17,7 +17,10 @@ use crate::{
     mount::OpenMount,
     path::RelPath,
     root::LocalError,
-    store::{PutBody, parts::PartLimits},
+    store::{
+        PutBody,
+        parts::{MultipartStore, PartLimits},
+    },
 };
 
 /// Files up to this size are read once, hashed and sent from memory; larger ones are read twice.
@@ -58,7 +61,7 @@ impl Content {
 
 pub(super) async fn read(context: &Context, path: &RelPath) -> Result<Content, Failure> {
     let mount = context.mount.clone();
-    let limits = context.store.multipart().map(|store| store.part_limits());
+    let limits = context.store.multipart().map(MultipartStore::part_limits);
     let path = path.clone();
     tokio::task::spawn_blocking(move || read_blocking(&mount, &path, limits))
         .await

@@ -134,14 +134,12 @@ impl PartedUpload<'_> {
                 }
             }
         };
-        match failed {
-            Some(error) => Err(self.after_failure(&id, error).await),
-            None => {
-                self.journal.reached(Point::PartsSent);
-                parts.sort_unstable_by_key(|part| part.number);
-                Ok(SentUpload { id, parts })
-            }
+        if let Some(error) = failed {
+            return Err(self.after_failure(&id, error).await);
         }
+        self.journal.reached(Point::PartsSent);
+        parts.sort_unstable_by_key(|part| part.number);
+        Ok(SentUpload { id, parts })
     }
 
     /// Makes the parts an object, if `mode` allows it.

@@ -133,7 +133,7 @@ async fn a_broken_answer_is_taken_up_where_it_ended() {
     );
 
     let mut reader = ObjectReader::part(&store, &key, &etag, MIB..4 * MIB);
-    let expected = &content[MIB as usize..4 * MIB as usize];
+    let expected = &content[1024 * 1024..4 * 1024 * 1024];
     assert!(read_all(&mut reader).await.unwrap() == expected);
     let asked = store.asked.lock().unwrap().split_off(0);
     assert_eq!(asked, [Some(MIB..4 * MIB), Some(3 * MIB..4 * MIB)]);

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn file(length: usize) -> (Arc<File>, Vec<u8>) {
-        let content: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        let content: Vec<u8> = (0..=250).cycle().take(length).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&content).unwrap();
         (Arc::new(file), content)

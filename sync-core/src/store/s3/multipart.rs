@@ -263,7 +263,7 @@ async fn check(key: &ObjectKey, part: Part) -> Result<(), StoreError> {
     let found = blocking(key, move || {
         let mut hasher = DigestHasher::default();
         read(&file, part.offset, part.size_bytes, |piece| {
-            hasher.update(piece)
+            hasher.update(piece);
         })?;
         Ok(hasher.finish().digest)
     });

@@ -154,7 +154,7 @@ impl UploadJournal for Memory {
 }
 
 fn bytes(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at % 251) as u8).collect()
+    (0..=250).cycle().take(length).collect()
 }
 
 /// Uploads what lies in a file, which was hashed when it held `hashed`.
