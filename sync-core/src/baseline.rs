@@ -13,6 +13,7 @@ mod journal;
 mod memory;
 mod order;
 mod remote;
+mod uploads;
 
 use std::{path::Path, time::SystemTime};
 
@@ -22,6 +23,7 @@ pub use self::{
     displacement::{Displacement, Fate, Surprise},
     error::BaselineError,
     remote::{RemoteVersion, Written},
+    uploads::{Refusals, UnfinishedUpload},
 };
 use self::{
     error::{failed, unwritten},
@@ -37,6 +39,10 @@ use crate::{
 
 /// Raised whenever the tables change; another version's baseline is thrown away.
 const SCHEMA_VERSION: i64 = 3;
+
+/// NORMAL: a power failure may lose the newest rows, which costs a comparison; a fsync per row would cost more.
+const PRAGMAS: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2000;";
 
 /// What is known of one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,12 +131,16 @@ impl Baseline {
     }
 
     fn try_open(file: &Path, binding: &str) -> Result<Self, BaselineError> {
+        let is_new = !file.exists();
         let connection = Connection::open(file).map_err(failed("open"))?;
         order::register(&connection).map_err(failed("open"))?;
-        // NORMAL: a power failure may lose the newest rows, which costs a comparison; a fsync per row would cost more.
-        connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2000;")
-            .map_err(failed("open"))?;
+        // A new file holds nothing that could be lost: not waiting for the disk saves a start a good part of its time.
+        let pragmas = if is_new {
+            "PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL; PRAGMA cache_size = -2000;"
+        } else {
+            PRAGMAS
+        };
+        connection.execute_batch(pragmas).map_err(failed("open"))?;
         let version: i64 = connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(failed("open"))?;
@@ -153,6 +163,7 @@ impl Baseline {
         if version != SCHEMA_VERSION {
             baseline.create_tables()?;
         }
+        baseline.create_upload_tables()?;
         baseline.order = order::of_rows(&baseline.connection).map_err(failed("open"))?;
         baseline
             .connection
@@ -160,6 +171,10 @@ impl Baseline {
             .map_err(failed("create"))?;
         if baseline.value("binding")?.as_deref() != Some(binding) {
             baseline.rebind(binding)?;
+        }
+        if is_new {
+            let connection = &baseline.connection;
+            connection.execute_batch(PRAGMAS).map_err(failed("open"))?;
         }
         Ok(baseline)
     }

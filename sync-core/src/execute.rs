@@ -9,6 +9,7 @@ mod attributes;
 pub(crate) mod carry;
 mod clear;
 mod delete;
+mod fetch;
 mod incoming;
 mod merge;
 mod publish;
@@ -17,12 +18,14 @@ mod upload;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use futures_util::{Stream, StreamExt as _};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::upload::abort_abandoned as abort_abandoned_uploads;
 use crate::{
     baseline::{BaselineError, RowChange},
     content,
@@ -40,9 +43,6 @@ use crate::{
     store::{ObjectStore, StoreError, StoreErrorKind, Support, probe},
 };
 
-/// Incoming files staged before they are published together.
-const BATCH_FILES: usize = 1000;
-
 /// What executing needs.
 pub(crate) struct Context {
     pub(crate) store: Arc<dyn ObjectStore>,
@@ -53,6 +53,10 @@ pub(crate) struct Context {
     pub(crate) direction: Direction,
     /// Inodes of the files that could not be sent so far.
     pub(crate) unsent: Mutex<HashSet<u64>>,
+    /// One for each transfer that may be under way: files, parts and stretches of files share them.
+    pub(crate) transfers: Semaphore,
+    /// `ETag`s of the form of an MD5 turned out to be none.
+    pub(crate) tags_are_opaque: AtomicBool,
 }
 
 /// What executing one plan did.
@@ -168,10 +172,7 @@ pub(crate) async fn execute(
     }
     uploads.extend(clear::run(context, in_the_way, executed).await?);
     incoming.extend(rewritten::run(context, plan.rewritten, executed).await?);
-    while !incoming.is_empty() {
-        let batch: Vec<_> = incoming.drain(..incoming.len().min(BATCH_FILES)).collect();
-        uploads.extend(incoming::run(context, batch, executed).await?);
-    }
+    uploads.extend(incoming::run(context, incoming, executed).await?);
     let sent: Vec<_> = uploads.iter().filter_map(inode_of).collect();
     upload::run(context, uploads, executed).await?;
     context.note_sent(sent, executed);
@@ -249,6 +250,12 @@ where
 }
 
 impl Context {
+    /// Waits for the turn of a transfer, which lasts until the permit is dropped.
+    pub(crate) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        // `None` where it was closed, which nobody does.
+        self.transfers.acquire().await.ok()
+    }
+
     /// An entry of the report for a path.
     pub(crate) fn entry(&self, path: &RelPath, handling: &Handling, bytes: u64) -> Entry {
         Entry {

@@ -64,4 +64,5 @@ mod spill;
 pub mod stage;
 pub mod status;
 pub mod store;
+pub mod upload_id;
 pub mod watch;

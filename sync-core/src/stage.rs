@@ -11,26 +11,23 @@ mod displaced;
 mod link;
 mod recovery;
 mod take;
+mod writer;
 
-use std::{
-    fs::File,
-    io::{self, Write as _},
-    os::fd::OwnedFd,
-    os::unix::fs::PermissionsExt as _,
-    sync::Arc,
-};
+use std::{fs::File, io, os::fd::OwnedFd, sync::Arc};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use self::copies::keep_copy;
+pub(crate) use self::writer::Writeback;
 pub use self::{
     aside::{KeptAside, keep_aside},
     recovery::{RecoverError, recover},
     take::{Taken, take_copy},
+    writer::{Hashes, StageWriter},
 };
 use crate::{
     baseline::{Displacement, Fate, Surprise},
-    digest::{ContentHash, ContentHasher, Digest},
+    digest::{ContentHash, Digest, SizedDigest},
     failpoint::{self, Point},
     local::{Fingerprint, LocalKind},
     path::RelPath,
@@ -38,23 +35,26 @@ use crate::{
     root::{self, LocalError, Root},
 };
 
-/// A file growing in the staging directory. Removed when dropped unfinished.
-#[derive(Debug)]
-pub struct StageWriter {
-    slot: Slot,
-    file: File,
-    hasher: ContentHasher,
-}
-
 /// A complete file in the staging directory, no longer open: a batch may be larger than the limit of open files.
 /// Removed when dropped unpublished.
 #[derive(Debug)]
 pub struct Staged {
     slot: Slot,
     fingerprint: Fingerprint,
-    hash: ContentHash,
+    hash: SizedDigest,
+    md5_hex: Option<String>,
+    synced: Synced,
     /// Content of the version that it displaces, where that is known.
     displaces: Option<Digest>,
+}
+
+/// Whether a staged file is on the disk already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synced {
+    /// It is.
+    Yes,
+    /// It waits for the sync of its batch.
+    No,
 }
 
 /// A name in the staging directory and whether it is ours to remove.
@@ -96,77 +96,10 @@ pub enum Published {
     Stale,
 }
 
-impl StageWriter {
-    /// Creates an empty staged file, readable by its owner only until it has its mode.
-    pub fn create(root: &Arc<Root>) -> Result<Self, LocalError> {
-        let name = staging_name();
-        let flags =
-            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let descriptor = rustix::fs::openat(
-            root.staging(),
-            name.as_str(),
-            flags,
-            Mode::RUSR | Mode::WUSR,
-        )
-        .map_err(|error| LocalError::new("stage a file in", root.path().display(), error))?;
-        let slot = Slot {
-            root: root.clone(),
-            name,
-            disposal: Disposal::RemoveOnDrop,
-        };
-        Ok(Self {
-            slot,
-            file: File::from(descriptor),
-            hasher: ContentHasher::default(),
-        })
-    }
-
-    /// Appends content.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
-        self.file.write_all(bytes).map_err(|error| {
-            LocalError::new("stage a file in", self.slot.root.path().display(), error)
-        })?;
-        self.hasher.update(bytes);
-        Ok(())
-    }
-
-    /// Sets permission bits and, where known, the modification time, and closes the file. A file system that keeps no
-    /// such attributes, or lets others set them only, gets the file without.
-    pub fn finish(
-        self,
-        mode: u32,
-        modified: Option<std::time::SystemTime>,
-        durability: Durability,
-    ) -> Result<Staged, LocalError> {
-        let Self { slot, file, hasher } = self;
-        let finished = || -> io::Result<Fingerprint> {
-            let attributes = file
-                .set_permissions(std::fs::Permissions::from_mode(mode))
-                .and_then(|()| modified.map_or(Ok(()), |time| file.set_modified(time)));
-            if let Err(error) = attributes {
-                tracing::debug!(%error, "a file has not all of its attributes");
-            }
-            if durability == Durability::Each {
-                file.sync_all()?;
-            }
-            Ok(Fingerprint::of(&file.metadata()?))
-        };
-        let fingerprint = finished().map_err(|error| {
-            LocalError::new("stage a file in", slot.root.path().display(), error)
-        })?;
-        Ok(Staged {
-            slot,
-            fingerprint,
-            hash: hasher.finish(),
-            displaces: None,
-        })
-    }
-}
-
 impl Staged {
     /// The hash of the content.
     #[must_use]
-    pub fn hash(&self) -> &ContentHash {
+    pub fn hash(&self) -> &SizedDigest {
         &self.hash
     }
 
@@ -174,6 +107,22 @@ impl Staged {
     #[must_use]
     pub fn kind(&self) -> LocalKind {
         self.fingerprint.kind()
+    }
+
+    /// The MD5 of the content, where it was asked for.
+    #[must_use]
+    pub fn md5_hex(&self) -> Option<&str> {
+        self.md5_hex.as_deref()
+    }
+
+    /// Whether it is on the disk already.
+    pub(crate) fn synced(&self) -> Synced {
+        self.synced
+    }
+
+    /// Hashes the content once more, with MD5.
+    pub(crate) fn content_hash(&self) -> Result<ContentHash, LocalError> {
+        writer::hash_staged(&self.slot)
     }
 
     /// Its name in the staging directory.

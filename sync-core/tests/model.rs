@@ -30,6 +30,9 @@ mod merged;
 #[path = "model/obstacles.rs"]
 mod obstacles;
 #[cfg(test)]
+#[path = "model/parts.rs"]
+mod parts;
+#[cfg(test)]
 #[path = "model/points.rs"]
 mod points;
 #[cfg(test)]

@@ -21,6 +21,8 @@ use crate::{
 /// Mode of files whose object says nothing.
 pub(crate) const DEFAULT_MODE: u32 = 0o644;
 
+/// Name of the metadata that holds the content's SHA-256.
+pub(crate) const DIGEST: &str = "sha256";
 /// What rclone appends to the name of a link that it stores as a file: its body is no file of ours, but no link either.
 const RCLONE_LINK_SUFFIX: &str = ".rclonelink";
 /// Seconds that file systems and our nanoseconds can hold: 1901 to 2262.
@@ -38,7 +40,7 @@ pub(crate) fn metadata(fingerprint: &Fingerprint, digest: &Digest) -> Vec<(Strin
     let mode = kind | fingerprint.permissions();
     let mut pairs = vec![
         ("mode".to_owned(), format!("{mode:o}")),
-        ("sha256".to_owned(), digest.to_hex()),
+        (DIGEST.to_owned(), digest.to_hex()),
     ];
     let seconds = fingerprint.mtime_nanoseconds.div_euclid(1_000_000_000);
     if !SECONDS.contains(&seconds) {

@@ -4,33 +4,34 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use bytes::Bytes;
 use futures_util::StreamExt as _;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Context, Effect, ExecuteError, Executed, Failure, Outcome,
-    attributes::{self, ObjectKind},
-    baseline_problem, in_parallel, merge, mode_for, publish,
+    Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, baseline_problem,
+    fetch::{changed_mode, fetch},
+    in_parallel, merge,
+    publish::{self, PublishedBatch},
 };
 use crate::{
     baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange, Surprise},
     digest::Digest,
     failpoint::Point,
     join::RemoteEntry,
-    link::{self, LinkRefusal},
     local::{Fingerprint, LocalKind},
     path::RelPath,
     plan::{Task, hash_file},
     reconcile::Decision,
     report::{Entry, ProblemKind, Side},
-    stage::{Durability, StageWriter, Staged},
-    store::{Object, StoreError, StoreErrorKind, again_if_it_breaks_off},
+    stage::{Durability, Staged},
 };
 
 /// From this many files on one sync of the file system is cheaper than one of each file.
 const BATCH_SYNC_FILES: usize = 8;
-/// Bytes of an object gathered before they are written.
-const WRITE_BYTES: usize = 1024 * 1024;
+/// Files staged before they are published together.
+const BATCH_FILES: usize = 1000;
+/// Objects from this size on are asked for their digest before they are fetched to be compared.
+const ASK_FIRST_BYTES: u64 = 1024 * 1024;
 
 /// A task whose remote version is at hand.
 pub(super) enum Prepared {
@@ -78,22 +79,28 @@ impl Kind {
     }
 }
 
-/// Brings a batch in. Gives the tasks to upload that follow from it.
+/// Brings everything in, in batches. Gives the tasks to upload that follow from it.
 pub(super) async fn run(
     context: &Arc<Context>,
-    batch: Vec<Task>,
+    tasks: Vec<Task>,
     executed: &mut Executed,
 ) -> Result<Vec<Task>, ExecuteError> {
-    let durability = if batch.len() < BATCH_SYNC_FILES {
+    let durability = if tasks.len() < BATCH_SYNC_FILES {
         Durability::Each
     } else {
         Durability::Batch
     };
-    let mut prepared = Vec::with_capacity(batch.len());
+    let mut publisher = Publisher {
+        context,
+        durability,
+        under_way: None,
+        uploads: Vec::new(),
+    };
+    let mut prepared = Vec::new();
     let mut ended = Ok(());
     {
         let stage = |task| prepare(context.clone(), task, durability);
-        let mut results = std::pin::pin!(in_parallel(context.concurrency, batch, stage));
+        let mut results = std::pin::pin!(in_parallel(context.concurrency, tasks, stage));
         while let Some(result) = results.next().await {
             match result.map_err(ExecuteError::from).flatten() {
                 Ok(ready) => prepared.push(ready),
@@ -103,21 +110,58 @@ pub(super) async fn run(
                     break;
                 }
             }
+            if prepared.len() >= BATCH_FILES {
+                publisher
+                    .start(std::mem::take(&mut prepared), executed)
+                    .await?;
+            }
         }
     }
-    let blocking = context.clone();
-    let published =
-        tokio::task::spawn_blocking(move || publish::publish_all(&blocking, prepared, durability))
-            .await??;
-    context.mount.root.reached(Point::BatchSettled);
-    let mut rows = Vec::new();
-    for outcome in published.outcomes {
-        rows.extend(executed.take(outcome));
+    publisher.start(prepared, executed).await?;
+    publisher.settle(executed).await?;
+    ended.map(|()| publisher.uploads)
+}
+
+/// Publishes one batch while the next one is staged. A batch that was begun is published to its end whatever happens:
+/// dropping this only stops waiting for it.
+struct Publisher<'a> {
+    context: &'a Arc<Context>,
+    durability: Durability,
+    under_way: Option<AbortOnDropHandle<Result<PublishedBatch, ExecuteError>>>,
+    uploads: Vec<Task>,
+}
+
+impl Publisher<'_> {
+    /// Begins to publish a batch, as soon as the one before is done.
+    async fn start(
+        &mut self,
+        batch: Vec<Prepared>,
+        executed: &mut Executed,
+    ) -> Result<(), ExecuteError> {
+        self.settle(executed).await?;
+        let (context, durability) = (self.context.clone(), self.durability);
+        let publish = move || publish::publish_all(&context, batch, durability);
+        self.under_way = Some(AbortOnDropHandle::new(tokio::task::spawn_blocking(publish)));
+        Ok(())
     }
-    executed.report.conflicts.extend(published.conflicts);
-    context.mount.baseline().apply(&rows)?;
-    context.mount.root.reached(Point::IncomingRecorded);
-    ended.map(|()| published.uploads)
+
+    /// Waits for the batch under way and records it.
+    async fn settle(&mut self, executed: &mut Executed) -> Result<(), ExecuteError> {
+        let Some(under_way) = self.under_way.take() else {
+            return Ok(());
+        };
+        let published = under_way.await??;
+        self.context.mount.root.reached(Point::BatchSettled);
+        let mut rows = Vec::new();
+        for outcome in published.outcomes {
+            rows.extend(executed.take(outcome));
+        }
+        executed.report.conflicts.extend(published.conflicts);
+        self.uploads.extend(published.uploads);
+        self.context.mount.baseline().apply(&rows)?;
+        self.context.mount.root.reached(Point::IncomingRecorded);
+        Ok(())
+    }
 }
 
 async fn prepare(
@@ -204,17 +248,24 @@ async fn prepare_conflict(
     {
         return Ok(same());
     }
+    let sent_before = context
+        .mount
+        .baseline()
+        .sending(&task.observed.path)
+        .map_err(|error| baseline_problem(&error))?;
+    if let Some(digest) = announced_digest(context, &remote).await? {
+        if digest == hash.digest && remote.version.size_bytes == hash.size_bytes {
+            return Ok(same());
+        }
+        if sent_before == Some(digest) {
+            return Ok(Prepared::Overtaken(Box::new(task)));
+        }
+    }
     let staged = fetch(context, &task, &remote, durability).await?;
     if staged.hash().digest == hash.digest && staged.kind() == local.kind {
         return Ok(same());
     }
-    if context
-        .mount
-        .baseline()
-        .sending(&task.observed.path)
-        .map_err(|error| baseline_problem(&error))?
-        == Some(staged.hash().digest)
-    {
+    if sent_before == Some(staged.hash().digest) {
         // What the bucket has is a version that we sent and have no row for: the file has only moved on since.
         return Ok(Prepared::Overtaken(Box::new(task)));
     }
@@ -228,6 +279,21 @@ async fn prepare_conflict(
         )),
         Side::Local => Ok(Prepared::KeepRemote(Box::new(task), staged)),
     }
+}
+
+/// The digest that a large object's writer kept with it: proof without a download. Not where the tag has the form of an
+/// MD5: then it says the same by itself, or the digest is that of another content which was copied with its metadata.
+async fn announced_digest(
+    context: &Context,
+    remote: &RemoteEntry,
+) -> Result<Option<Digest>, Failure> {
+    if remote.version.size_bytes < ASK_FIRST_BYTES || remote.version.etag.as_md5().is_some() {
+        return Ok(None);
+    }
+    let info = context.store.head(&remote.key).await?;
+    let info = info.filter(|info| info.etag == remote.version.etag);
+    let info = info.ok_or(Failure::Stale)?;
+    Ok(info.metadata(attributes::DIGEST).and_then(Digest::from_hex))
 }
 
 fn publication(
@@ -256,174 +322,4 @@ fn publication(
         recorded_permissions: unsent_mode,
         kind: Kind::Download,
     }))
-}
-
-/// Brings an object into the staging area. An answer that breaks off is asked for again.
-async fn fetch(
-    context: &Arc<Context>,
-    task: &Task,
-    remote: &RemoteEntry,
-    durability: Durability,
-) -> Result<Staged, Failure> {
-    again_if_it_breaks_off(|| fetch_once(context, task, remote, durability), kind_of).await
-}
-
-/// The class of a failure, as far as the store is to blame.
-fn kind_of(failure: &Failure) -> StoreErrorKind {
-    match failure {
-        Failure::Store(error) => error.kind,
-        Failure::Stale | Failure::Changing | Failure::Local(_) | Failure::Problem(..) => {
-            StoreErrorKind::Other
-        }
-    }
-}
-
-/// An object in the staging area, with the attributes it will have.
-async fn fetch_once(
-    context: &Arc<Context>,
-    task: &Task,
-    remote: &RemoteEntry,
-    durability: Durability,
-) -> Result<Staged, Failure> {
-    let object = context
-        .store
-        .get(&remote.key, Some(&remote.version.etag))
-        .await?;
-    let mode = mode(task, &object);
-    let modified = attributes::modified(&object.info);
-    let expected_digest = object.info.metadata("sha256").map(str::to_owned);
-    let expected_bytes = object.info.size_bytes;
-    let staged = match attributes::kind(&remote.key, &object.info) {
-        ObjectKind::File => {
-            let writer = write_body(context, object).await?;
-            blocking(move || writer.finish(mode, modified, durability)).await?
-        }
-        ObjectKind::Link => {
-            let target = link_target(context, &task.observed.path, object).await;
-            if let Err(Failure::Problem(_, message)) = &target {
-                context.mount.refuse(remote, message.clone());
-            }
-            let target = target?;
-            let root = context.mount.root.clone();
-            blocking(move || Staged::link(&root, &target, modified, durability)).await?
-        }
-    };
-    context.mount.root.reached(Point::Staged);
-    let hash = staged.hash();
-    if hash.size_bytes != expected_bytes {
-        return Err(Failure::Problem(
-            ProblemKind::Store,
-            format!(
-                "the store sent {} of {expected_bytes} bytes",
-                hash.size_bytes
-            ),
-        ));
-    }
-    if expected_digest.is_some_and(|expected| expected != hash.digest.to_hex())
-        && wrong_md5(remote, &staged)
-    {
-        return Err(Failure::Problem(
-            ProblemKind::Store,
-            "the content doesn't have its digest".to_owned(),
-        ));
-    }
-    Ok(staged)
-}
-
-/// The mode that the file will have: what the object says, else what the file has here. One that was changed here since
-/// both sides agreed stays, and is sent afterwards.
-fn mode(task: &Task, object: &Object) -> u32 {
-    let changed = changed_mode(task).map(|(_, here)| here);
-    let mode = changed
-        .or_else(|| attributes::mode(&object.info))
-        .or_else(|| Some(file_here(task)?.permissions()))
-        .unwrap_or(attributes::DEFAULT_MODE);
-    mode_for(task.handling.executable, mode)
-}
-
-fn file_here(task: &Task) -> Option<Fingerprint> {
-    let entry = task.observed.local.as_ref()?;
-    (entry.kind == LocalKind::File).then_some(entry.fingerprint)
-}
-
-/// The permissions that both sides agreed on and those that were set here since, where only they were changed here.
-fn changed_mode(task: &Task) -> Option<(u32, u32)> {
-    let here = file_here(task)?.permissions();
-    let agreed = task.observed.baseline.as_ref()?.local?.fingerprint;
-    let differs = agreed.kind() == LocalKind::File && agreed.permissions() != here;
-    (task.decision == Decision::Download && differs).then_some((agreed.permissions(), here))
-}
-
-/// Reads what claims to be the target of a link. One that may not travel is reported and never made.
-async fn link_target(
-    context: &Context,
-    path: &RelPath,
-    mut object: Object,
-) -> Result<String, Failure> {
-    let refused = |refusal: LinkRefusal| {
-        let message = format!("the object claims to be a link that is not synchronised: {refusal}");
-        Failure::Problem(ProblemKind::Unsupported, message)
-    };
-    let mut target = Vec::new();
-    while let Some(piece) = object.body.next().await {
-        target.extend_from_slice(&piece?);
-        if target.len() > link::MAX_TARGET_BYTES {
-            return Err(refused(LinkRefusal::NoPath));
-        }
-    }
-    context.progress.bytes(target.len() as u64);
-    link::check(path, &target, &context.mount.rules)
-        .map(str::to_owned)
-        .map_err(refused)
-}
-
-/// A writer that copies metadata along with new content leaves our digest wrong; then the MD5 tells whether the content
-/// is what the store means.
-fn wrong_md5(remote: &RemoteEntry, staged: &Staged) -> bool {
-    remote.version.etag.as_md5() != Some(&*staged.hash().md5_hex)
-}
-
-async fn write_body(context: &Arc<Context>, object: Object) -> Result<StageWriter, Failure> {
-    let mount = context.mount.clone();
-    let mut writer = blocking(move || StageWriter::create(&mount.root)).await?;
-    let mut body = object.body;
-    loop {
-        let pieces = gather(&mut body).await?;
-        let bytes: usize = pieces.iter().map(Bytes::len).sum();
-        context.progress.bytes(bytes as u64);
-        writer = blocking(move || {
-            pieces.iter().try_for_each(|piece| writer.write(piece))?;
-            Ok(writer)
-        })
-        .await?;
-        context.mount.root.reached(Point::StagingBegun);
-        if bytes < WRITE_BYTES {
-            return Ok(writer);
-        }
-    }
-}
-
-/// The next pieces of a body, about [`WRITE_BYTES`] of them; fewer at the end only.
-async fn gather(
-    body: &mut futures_util::stream::BoxStream<'static, Result<Bytes, StoreError>>,
-) -> Result<Vec<Bytes>, StoreError> {
-    let mut pieces = Vec::new();
-    let mut bytes = 0;
-    while bytes < WRITE_BYTES
-        && let Some(piece) = body.next().await
-    {
-        let piece = piece?;
-        bytes += piece.len();
-        pieces.push(piece);
-    }
-    Ok(pieces)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, crate::root::LocalError> + Send + 'static,
-) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(Failure::Local),
-        Err(error) => Err(Failure::Problem(ProblemKind::Io, error.to_string())),
-    }
 }

@@ -14,7 +14,7 @@ use crate::{
     plan::{Direction, Task},
     reconcile::Decision,
     report::{ConflictEntry, Side},
-    stage::{Durability, Published, Staged},
+    stage::{Durability, Published, Staged, Synced},
 };
 
 /// What publishing a batch came to.
@@ -33,6 +33,7 @@ pub(super) fn publish_all(
     durability: Durability,
 ) -> Result<PublishedBatch, ExecuteError> {
     if durability == Durability::Batch
+        && prepared.iter().any(waits_for_sync)
         && let Err(error) = context.mount.root.sync_file_system()
     {
         tracing::warn!(mount = context.mount.name, %error, "can't sync the file system; a power failure may lose new files");
@@ -80,6 +81,15 @@ pub(super) fn publish_all(
             .finish_displacements(&batch.settled)?;
     }
     Ok(batch)
+}
+
+fn waits_for_sync(prepared: &Prepared) -> bool {
+    let staged = match prepared {
+        Prepared::Publish(publication) => &publication.staged,
+        Prepared::KeepRemote(_, staged) => staged,
+        Prepared::Overtaken(_) | Prepared::Finished(_) => return false,
+    };
+    staged.synced() == Synced::No
 }
 
 fn publish(

@@ -2,8 +2,10 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
+
+use tokio::sync::Semaphore;
 
 use super::{
     Clock, PassRequest, Session, SessionError,
@@ -77,6 +79,8 @@ impl Session {
             concurrency: self.concurrency,
             direction,
             unsent: Mutex::default(),
+            transfers: Semaphore::new(self.concurrency.max(1)),
+            tags_are_opaque: AtomicBool::new(false),
         });
         let mut unfinished = Vec::new();
         let mut scope = scope.clone();
@@ -100,6 +104,7 @@ impl Session {
             }
             scope.extent = extent(again);
         }
+        execute::abort_abandoned_uploads(&context).await;
         Ok(unfinished)
     }
 

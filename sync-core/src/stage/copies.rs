@@ -6,7 +6,7 @@ use rustix::fs::RenameFlags;
 
 use crate::{
     conflict, content,
-    digest::ContentHash,
+    digest::SizedDigest,
     local::LocalKind,
     path::RelPath,
     report::Side,
@@ -49,7 +49,7 @@ pub(super) fn keep_copy(
 pub(super) fn existing(
     root: &Root,
     path: &RelPath,
-    hash: &ContentHash,
+    hash: &SizedDigest,
     kind: LocalKind,
 ) -> Result<Option<RelPath>, LocalError> {
     let Some(directory) = conflict::copy_paths(path, Side::Local, jiff::Timestamp::UNIX_EPOCH)
@@ -82,7 +82,7 @@ pub(super) fn existing(
 fn holds(
     root: &Root,
     copy: &RelPath,
-    hash: &ContentHash,
+    hash: &SizedDigest,
     kind: LocalKind,
 ) -> Result<bool, LocalError> {
     let same_kind_and_size = root.look(copy)?.is_some_and(|(found, fingerprint)| {

@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::SystemTime};
 
 use rustix::fs::{AtFlags, Timespec, Timestamps};
 
-use super::{Disposal, Durability, Slot, Staged, staged_fingerprint, staging_name};
+use super::{Disposal, Durability, Slot, Staged, Synced, staged_fingerprint, staging_name};
 use crate::{
     digest::ContentHasher,
     root::{LocalError, Root},
@@ -46,10 +46,17 @@ impl Staged {
             .map_err(|error| LocalError::new("stage a link in", root.path().display(), error))?;
         let mut hasher = ContentHasher::default();
         hasher.update(target.as_bytes());
+        let hash = hasher.finish();
         Ok(Self {
             slot,
             fingerprint,
-            hash: hasher.finish(),
+            hash: hash.sized_digest(),
+            md5_hex: Some(hash.md5_hex),
+            synced: if durability == Durability::Each {
+                Synced::Yes
+            } else {
+                Synced::No
+            },
             displaces: None,
         })
     }

@@ -140,7 +140,7 @@ fn a_version_that_slips_in_before_the_exchange_becomes_a_conflict_copy() {
 fn a_stealthy_write_before_the_exchange_becomes_a_conflict_copy_too() {
     let fixture = fixture();
     let expected = fixture.write("f", "old");
-    let known = ContentHasher::default();
+    let known = crate::digest::ContentHasher::default();
     let digest = |content: &str| {
         let mut hasher = known.clone();
         hasher.update(content.as_bytes());

@@ -3,6 +3,8 @@
 //! Behaves like AWS: conditional writes are atomic, listings come in byte order, digests are checked. Never shared
 //! between processes and never durable.
 
+mod parts;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -18,6 +20,7 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use super::{
     ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
     StoreError, StoreErrorKind,
+    parts::{MultipartStore, PartLimits},
 };
 use crate::{
     digest::{ContentHasher, ETag},
@@ -34,6 +37,9 @@ pub struct MemoryStore {
     objects: Mutex<BTreeMap<String, Stored>>,
     /// What was deleted last under each key.
     deleted: Mutex<BTreeMap<String, Stored>>,
+    /// Uploads in parts, by id; none are taken without limits.
+    uploads: Mutex<BTreeMap<String, parts::Upload>>,
+    limits: Option<PartLimits>,
     list: AtomicU64,
     get: AtomicU64,
     put: AtomicU64,
@@ -116,6 +122,14 @@ impl MemoryStore {
         self.objects().keys().cloned().collect()
     }
 
+    fn count_put(&self) {
+        self.put.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_delete(&self) {
+        self.delete.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -163,7 +177,7 @@ impl MemoryStore {
         body: PutBody,
         options: PutOptions,
     ) -> Result<ETag, StoreError> {
-        self.put.fetch_add(1, Ordering::Relaxed);
+        self.count_put();
         let content = read(key, body)?;
         let mut hasher = ContentHasher::default();
         hasher.update(&content);
@@ -177,19 +191,7 @@ impl MemoryStore {
         }
         let mut objects = self.objects();
         let found = objects.get(key.as_str());
-        match &options.mode {
-            PutMode::Overwrite => {}
-            PutMode::Create if found.is_none() => {}
-            PutMode::Create => {
-                return Err(StoreError::new(
-                    "PUT",
-                    key.as_str(),
-                    StoreErrorKind::Precondition,
-                    "",
-                ));
-            }
-            PutMode::Update(etag) => check("PUT", key, Some(etag), found)?,
-        }
+        check_mode(key, &options.mode, found)?;
         let stored = Stored {
             info: info(&content, options.metadata),
             content,
@@ -200,13 +202,28 @@ impl MemoryStore {
     }
 
     fn delete_object(&self, key: &ObjectKey, if_match: Option<&ETag>) -> Result<(), StoreError> {
-        self.delete.fetch_add(1, Ordering::Relaxed);
+        self.count_delete();
         let mut objects = self.objects();
         check("DELETE", key, if_match, objects.get(key.as_str()))?;
         let stored = objects.remove(key.as_str());
         drop(objects);
         self.bury(key.as_str(), stored);
         Ok(())
+    }
+}
+
+/// What a write of this mode meets.
+fn check_mode(key: &ObjectKey, mode: &PutMode, found: Option<&Stored>) -> Result<(), StoreError> {
+    match mode {
+        PutMode::Overwrite => Ok(()),
+        PutMode::Create if found.is_none() => Ok(()),
+        PutMode::Create => Err(StoreError::new(
+            "PUT",
+            key.as_str(),
+            StoreErrorKind::Precondition,
+            "",
+        )),
+        PutMode::Update(etag) => check("PUT", key, Some(etag), found),
     }
 }
 
@@ -270,6 +287,10 @@ impl ObjectStore for MemoryStore {
         if_match: Option<&'a ETag>,
     ) -> BoxFuture<'a, Result<Object, StoreError>> {
         async move { self.get_object(key, if_match) }.boxed()
+    }
+
+    fn multipart(&self) -> Option<&dyn MultipartStore> {
+        self.limits.is_some().then_some(self as &dyn MultipartStore)
     }
 
     fn head<'a>(

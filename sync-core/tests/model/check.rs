@@ -185,6 +185,11 @@ pub(crate) fn at_rest(world: &World) {
     modes_agree(world);
     world.check_attributes(&picture);
     world.check_merged_at_rest();
+    let unfinished = world.bucket.unfinished_uploads();
+    // What a lost baseline knew of is the store's to expire.
+    if !unfinished.is_empty() && !world.state().disturbed {
+        world.violation(format!("uploads are left in the bucket: {unfinished:?}"));
+    }
     for at in 0..DIRECTORIES.len() {
         // The second mount is not always used.
         let Ok(staging) = std::fs::read_dir(world.mount(at).join(".hiclaw-sync/tmp")) else {

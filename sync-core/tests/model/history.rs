@@ -43,6 +43,13 @@ impl StoreKind {
     };
 }
 
+impl StoreKind {
+    /// Whether large objects go up in parts.
+    pub(crate) fn takes_parts(self) -> bool {
+        self.page_objects < Self::PLAIN.page_objects
+    }
+}
+
 /// The order of listings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {

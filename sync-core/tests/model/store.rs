@@ -20,7 +20,7 @@ use sync_core::{
     report::RequestCounts,
     store::{
         ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
-        StoreError, StoreErrorKind,
+        StoreError, StoreErrorKind, parts::MultipartStore,
     },
 };
 use tokio::sync::Notify;
@@ -34,7 +34,7 @@ use super::{
 
 pub(crate) struct ScriptedStore {
     pub(crate) world: Arc<World>,
-    kind: StoreKind,
+    pub(crate) kind: StoreKind,
     script: Mutex<Script>,
     denied: Mutex<BTreeSet<String>>,
     pub(crate) crashed: Notify,
@@ -145,7 +145,11 @@ impl ScriptedStore {
         verdict
     }
 
-    async fn before(&self, operation: &'static str, key: &str) -> Result<Verdict, StoreError> {
+    pub(crate) async fn before(
+        &self,
+        operation: &'static str,
+        key: &str,
+    ) -> Result<Verdict, StoreError> {
         if self.has_ended() {
             std::future::pending::<()>().await;
         }
@@ -170,7 +174,7 @@ impl ScriptedStore {
         }
     }
 
-    async fn after<T>(
+    pub(crate) async fn after<T>(
         &self,
         operation: &'static str,
         key: &str,
@@ -195,7 +199,7 @@ impl ScriptedStore {
     }
 
     /// Requests that no rule allows.
-    fn witness(&self, operation: &'static str, key: &str) {
+    pub(crate) fn witness(&self, operation: &'static str, key: &str) {
         let Some(path) = path_of(key) else {
             return self
                 .world
@@ -212,7 +216,7 @@ impl ScriptedStore {
         }
         let rule = rule_for(path);
         let allowed = match operation {
-            "PUT" => rule.sync.pushes(),
+            "PUT" | "BEGIN" | "PART" | "PARTS" | "ABORT" => rule.sync.pushes(),
             "DELETE" => rule.sync.pushes() && rule.deletes.pushes(),
             _ => rule.sync != SyncMode::None || path == OLD_NAME,
         };
@@ -347,6 +351,12 @@ impl ObjectStore for ScriptedStore {
             self.after("DELETE", key.as_str(), verdict, result).await
         }
         .boxed()
+    }
+
+    fn multipart(&self) -> Option<&dyn MultipartStore> {
+        self.kind
+            .takes_parts()
+            .then_some(self as &dyn MultipartStore)
     }
 
     fn requests(&self) -> RequestCounts {

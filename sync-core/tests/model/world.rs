@@ -13,13 +13,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use sync_core::store::memory::MemoryStore;
+use sync_core::store::{memory::MemoryStore, parts::PartLimits};
 
 use super::{
     history::{History, HowToWrite, LocalOp, PathName, RemoteOp, Size, Step},
     links::{LINK_MODE, content_of_link},
     merged::Merged,
     rules::{DIRECTORIES, IGNORE_FILE, MERGED, groups, key, locate, mass, related},
+};
+
+/// Large versions take four parts.
+const PARTS: PartLimits = PartLimits {
+    threshold_bytes: 1024 * 1024,
+    part_bytes: 300 * 1024,
+    most_parts: 10_000,
+    step_bytes: 1024,
 };
 
 /// What links out of the mount lead to: a directory that must stay empty and a file that must stay as it is.
@@ -98,7 +106,7 @@ impl World {
             outside: directory.path().to_owned(),
             _directory: directory,
             pool: pool(history),
-            bucket: MemoryStore::new(),
+            bucket: MemoryStore::with_parts(PARTS),
             state: Mutex::default(),
         }
     }
