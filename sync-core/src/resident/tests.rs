@@ -55,6 +55,7 @@ async fn fixture() -> Fixture {
     let watcher = Watcher::start(vec![watched], sender).unwrap();
     let settings = ResidentSettings {
         pull_interval: Duration::from_hours(1),
+        events: EventSettings::default(),
         debounce: DebounceSettings {
             quiet: Duration::from_millis(20),
             ..DebounceSettings::default()
