@@ -22,7 +22,7 @@ mod listener;
 mod polls;
 mod record;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{fmt, time::Duration};
 
@@ -47,6 +47,24 @@ pub enum Listen {
     Auto,
     /// It isn't: changes in the bucket are found by the scheduled passes only.
     Never,
+}
+
+impl Listen {
+    /// The word in settings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Never => "never",
+        }
+    }
+
+    /// What a word in settings means.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::Auto, Self::Never];
+        all.into_iter().find(|listen| listen.name() == name)
+    }
 }
 
 /// How the stream is read.

@@ -39,7 +39,7 @@ const EVENTS_KEPT: usize = 256;
 /// Requests that may wait.
 const REQUESTS_QUEUED: usize = 64;
 /// How a resident engine works.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct ResidentSettings {
     /// Time between two scheduled passes; a tenth of it is varied at random. A store that doesn't tell of its changes is
     /// asked more often for a while after one was found, never less often.
@@ -153,7 +153,7 @@ impl Resident {
             session,
             state: Mutex::new(state),
         });
-        let engine = Engine::new(&settings, shared.clone(), events.clone());
+        let engine = Engine::new(settings, shared.clone(), events.clone());
         tokio::spawn(engine.run(inbox, stop, news));
         Self {
             commands,

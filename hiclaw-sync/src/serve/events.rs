@@ -19,7 +19,7 @@ use hyper::{
     http::Extensions,
 };
 use s3s::{Body, S3Request, S3Response, S3Result, route::S3Route};
-use serde_json::json;
+use serde_json::{Map, json};
 use tokio::{
     sync::mpsc,
     time::{Interval, MissedTickBehavior},
@@ -120,18 +120,19 @@ async fn next(
 /// An event as MinIO writes it; what this store doesn't know is empty.
 fn line(announced: &Announced) -> String {
     let change = &announced.change;
-    let sequencer = format!("{:016X}", announced.sequence);
-    let mut object = json!({"key": change.key()});
+    let mut object = Map::new();
+    object.insert("key".to_owned(), change.key().into());
     if let Change::Written {
         etag, size_bytes, ..
     } = change
     {
         if *size_bytes > 0 {
-            object["size"] = json!(size_bytes);
+            object.insert("size".to_owned(), (*size_bytes).into());
         }
-        object["eTag"] = json!(etag);
+        object.insert("eTag".to_owned(), etag.as_str().into());
     }
-    object["sequencer"] = json!(sequencer);
+    let sequencer = format!("{:016X}", announced.sequence);
+    object.insert("sequencer".to_owned(), sequencer.into());
     let nobody = json!({"principalId": ""});
     let bucket = json!({
         "name": change.bucket(),

@@ -34,15 +34,15 @@ const LAST_AFTER_SILENCE: Duration = Duration::from_mins(10);
 /// The mounts whose objects are below one prefix, as far as events matter to them.
 #[derive(Debug, Clone)]
 pub struct Subscription {
-    prefix: Prefix,
-    targets: Vec<Target>,
+    pub(super) prefix: Prefix,
+    pub(super) targets: Vec<Target>,
 }
 
 #[derive(Debug, Clone)]
-struct Target {
-    index: MountIndex,
-    name: String,
-    rules: Rules,
+pub(super) struct Target {
+    pub(super) index: MountIndex,
+    pub(super) name: String,
+    pub(super) rules: Rules,
 }
 
 impl Subscription {
@@ -50,12 +50,11 @@ impl Subscription {
     #[must_use]
     pub fn of(mounts: &[Arc<OpenMount>]) -> Vec<Self> {
         let mut found: BTreeMap<String, Self> = BTreeMap::new();
-        let pulls = |mount: &OpenMount| mount.rules.rules().iter().any(|rule| rule.sync.pulls());
         for (index, mount) in mounts.iter().enumerate() {
             let Ok(index) = u16::try_from(index) else {
                 break;
             };
-            if !pulls(mount) {
+            if !pulls(&mount.rules) {
                 continue;
             }
             let entry = found
@@ -84,7 +83,11 @@ impl Subscription {
     }
 
     /// What an event about `key` means for each mount.
-    fn news<'a>(&'a self, key: &'a str, hint: &'a Hint) -> impl Iterator<Item = StreamNews> + 'a {
+    pub(super) fn news<'a>(
+        &'a self,
+        key: &'a str,
+        hint: &'a Hint,
+    ) -> impl Iterator<Item = StreamNews> + 'a {
         let rest = key.strip_prefix(self.prefix.as_str());
         // A key that ends in `/` is a directory marker.
         let rest = rest.filter(|rest| !rest.is_empty() && !rest.ends_with('/'));
@@ -132,6 +135,19 @@ impl Target {
         };
         Some(StreamNews::Changed { mount, path, hint })
     }
+}
+
+/// True when anything may come from the bucket. What stands behind a rule for everything applies to nothing.
+fn pulls(rules: &Rules) -> bool {
+    for rule in rules.rules() {
+        if rule.sync.pulls() {
+            return true;
+        }
+        if rule.paths.iter().any(|glob| glob.as_str() == "**") {
+            return false;
+        }
+    }
+    false
 }
 
 /// The tasks that listen. Dropping it ends them.

@@ -12,8 +12,7 @@
 //!
 //! Keys are taken as they are: on this stream nothing encodes them.
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::digest::ETag;
 
@@ -44,21 +43,24 @@ impl Records {
     }
 }
 
-#[derive(Deserialize)]
-struct Document {
-    #[serde(rename = "Records", default)]
-    records: Option<Vec<Value>>,
-}
-
 /// Reads a line.
 pub(super) fn parse(line: &[u8]) -> Records {
     let mut found = Records::default();
-    let Ok(document) = serde_json::from_slice::<Document>(line) else {
-        found.malformed = 1;
-        return found;
+    let document = serde_json::from_slice::<Map<String, Value>>(line);
+    let none = Value::Null;
+    let records = match document
+        .as_ref()
+        .map(|all| all.get("Records").unwrap_or(&none))
+    {
+        Ok(Value::Null) => &[][..],
+        Ok(Value::Array(records)) => records,
+        Ok(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) | Err(_) => {
+            found.malformed = 1;
+            &[]
+        }
     };
-    for record in document.records.unwrap_or_default() {
-        match event(&record) {
+    for record in records {
+        match event(record) {
             Ok(Some(event)) => found.events.push(event),
             Ok(None) => {}
             Err(Malformed) => found.malformed += 1,

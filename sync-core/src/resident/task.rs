@@ -72,13 +72,13 @@ enum Next {
 
 impl Engine {
     pub(super) fn new(
-        settings: &ResidentSettings,
+        settings: ResidentSettings,
         shared: Arc<Shared>,
         events: broadcast::Sender<Event>,
     ) -> Self {
         Self {
             debouncer: Debouncer::new(settings.debounce),
-            remote: Remote::start(&shared.session, settings),
+            remote: Remote::start(&shared.session, &settings),
             next_pass: Instant::now() + jittered(settings.pull_interval),
             shared,
             events,
@@ -282,9 +282,10 @@ impl Engine {
             };
             let again = std::mem::take(&mut looked.again);
             self.remote.put_back(again, now + wait);
-            // Nobody was asked and nothing was done: it says nothing of the store, and nobody needs to hear of it.
-            let asked = |report: &Report| report.requests != RequestCounts::default();
-            if result.as_ref().is_ok_and(|report| !asked(report)) {
+            // Nobody was asked and nothing came of it: that says nothing of the store, and nobody needs to hear of it.
+            let is_echo =
+                |report: &Report| report.is_quiet() && report.requests == RequestCounts::default();
+            if result.as_ref().is_ok_and(is_echo) {
                 return Next::GoOn;
             }
         }

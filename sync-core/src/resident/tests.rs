@@ -1,5 +1,7 @@
 //! The engine over a real directory, a real watcher and a store in memory.
 
+mod events;
+
 use std::collections::BTreeMap;
 
 use std::time::Instant;

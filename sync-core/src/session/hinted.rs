@@ -245,7 +245,8 @@ mod tests {
         for (paths, expected) in [
             (&["a/b/c", "a/b/d"][..], Some("a/b")),
             (&["a/b/c", "a/bc/d"], Some("a")),
-            (&["a/b/c", "a/b"], Some("a")),
+            // What is looked at is a path and all that is below it.
+            (&["a/b/c", "a/b"], Some("a/b")),
             (&["a/b", "c/d"], None),
             (&["a"], None),
             (&[], None),
