@@ -28,7 +28,7 @@ use crate::{
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
 /// First and longest wait after a store that took the request and said nothing.
-const FIRST_AFTER_SILENCE: Duration = Duration::from_secs(30);
+const FIRST_AFTER_SILENCE: Duration = Duration::from_secs(15);
 const LAST_AFTER_SILENCE: Duration = Duration::from_mins(10);
 
 /// The mounts whose objects are below one prefix, as far as events matter to them.
@@ -206,7 +206,7 @@ enum End {
     NotOffered(String),
     Denied,
     /// Nothing came at all: no answer, or an answer and no word after it.
-    Silent,
+    Silent(String),
 }
 
 /// Whoever was told is gone.
@@ -228,7 +228,7 @@ impl Listener {
         let (deadline, ping) = (self.settings.deadline(), self.settings.ping);
         let asked = self.store.listen(self.subscription.prefix.as_str(), ping);
         let stream = match timeout(deadline, asked).await {
-            Err(_) => return Ok(End::Silent),
+            Err(_) => return Ok(End::Silent("no answer in time".to_owned())),
             Ok(Err(error)) => return Ok(End::of(&error)),
             Ok(Ok(stream)) => stream,
         };
@@ -243,10 +243,14 @@ impl Listener {
         let mut is_alive = false;
         loop {
             let bytes = match timeout(deadline, stream.next()).await {
-                Err(_) if is_alive => {
-                    return Ok(End::Broken(format!("nothing came for {deadline:?}")));
+                Err(_) => {
+                    let message = format!("nothing came for {deadline:?}");
+                    return Ok(if is_alive {
+                        End::Broken(message)
+                    } else {
+                        End::Silent(message)
+                    });
                 }
-                Err(_) => return Ok(End::Silent),
                 Ok(None) => return Ok(End::Broken("the store ended the stream".to_owned())),
                 Ok(Some(Err(error))) => return Ok(End::Broken(error.to_string())),
                 Ok(Some(Ok(bytes))) => bytes,
@@ -298,13 +302,12 @@ impl Listener {
                 (StreamState::Broken { message }, wait)
             }
             // Once, the connection may be to blame.
-            End::Silent if !self.silent.is_failing() => {
+            End::Silent(message) if !self.silent.is_failing() => {
                 self.silent.next(0.0);
-                let message = "no answer in time".to_owned();
                 let wait = self.broken.next(fastrand::f64());
                 (StreamState::Broken { message }, wait)
             }
-            End::Silent => (StreamState::Silent, self.silent.next(fastrand::f64())),
+            End::Silent(_) => (StreamState::Silent, self.silent.next(fastrand::f64())),
         }
     }
 
