@@ -84,17 +84,20 @@ pub struct EventSettings {
 
 impl Default for EventSettings {
     fn default() -> Self {
-        Self {
-            listen: Listen::Auto,
-            ping: Duration::from_secs(5),
-            ask_again: Duration::from_hours(1),
-            quiet: Duration::from_millis(50),
-            max_delay: Duration::from_millis(150),
-        }
+        Self::STANDARD
     }
 }
 
 impl EventSettings {
+    /// The defaults.
+    pub const STANDARD: Self = Self {
+        listen: Listen::Auto,
+        ping: Duration::from_secs(5),
+        ask_again: Duration::from_hours(1),
+        quiet: Duration::from_millis(50),
+        max_delay: Duration::from_millis(150),
+    };
+
     /// How long a stream may say nothing.
     fn deadline(&self) -> Duration {
         // Three pings, and a little for a server that is busy.
