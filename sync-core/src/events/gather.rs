@@ -6,6 +6,8 @@
 //! - nothing noted is lost: it is given out once, or as "everything" of its mount
 //! - many notes of one path are one look; each of them is kept until then, because each may be an echo or not
 //! - nothing waits for longer than the greatest delay, however much follows
+//! - what is said to be gone waits until for two seconds nothing more is said to be: whoever empties a prefix by accident
+//!   does so key by key, and the brakes must see all of it in one plan
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -19,6 +21,9 @@ use crate::{debounce::MountIndex, path::RelPath};
 const MAX_PATHS: usize = 20_000;
 /// More hints of one path than this become [`Hint::Unknown`].
 const MAX_HINTS: usize = 16;
+/// Removals are looked at once there was none for so long, and this long after the first at the latest.
+const REMOVED_QUIET: Duration = Duration::from_secs(2);
+const REMOVED_DELAY: Duration = Duration::from_secs(30);
 
 /// What was noted of one mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +62,10 @@ pub(crate) struct Gather {
     mounts: BTreeMap<MountIndex, Noted>,
     /// When the first and the last of `mounts` were noted.
     times: Option<(Instant, Instant)>,
+    /// What is said to be gone.
+    removed: BTreeMap<MountIndex, Noted>,
+    /// When the first and the last of `removed` were noted.
+    removed_times: Option<(Instant, Instant)>,
     /// What was looked at and has to be looked at again, not before its time.
     later: BTreeMap<(Instant, MountIndex), Noted>,
 }
@@ -68,15 +77,21 @@ impl Gather {
             max_delay: settings.max_delay,
             mounts: BTreeMap::new(),
             times: None,
+            removed: BTreeMap::new(),
+            removed_times: None,
             later: BTreeMap::new(),
         }
     }
 
     /// Takes a hint.
     pub(crate) fn note(&mut self, mount: MountIndex, path: RelPath, hint: Hint, now: Instant) {
-        self.touch(now);
-        let noted = self
-            .mounts
+        let (mounts, times) = if hint == Hint::Removed {
+            (&mut self.removed, &mut self.removed_times)
+        } else {
+            (&mut self.mounts, &mut self.times)
+        };
+        touch(times, now);
+        let noted = mounts
             .entry(mount)
             .or_insert_with(|| Noted::Paths(BTreeMap::new()));
         noted.add(path, hint);
@@ -84,7 +99,7 @@ impl Gather {
 
     /// Takes that anything in a mount may have changed.
     pub(crate) fn note_everything(&mut self, mount: MountIndex, now: Instant) {
-        self.touch(now);
+        touch(&mut self.times, now);
         self.mounts.insert(mount, Noted::Everything);
     }
 
@@ -104,23 +119,30 @@ impl Gather {
             .times
             .map(|(first, last)| (last + self.quiet).min(first + self.max_delay));
         let later = self.later.keys().next().map(|(at, _)| *at);
-        noted.into_iter().chain(later).min()
+        let waiting = noted.into_iter().chain(self.removed_deadline());
+        waiting.chain(later).min()
+    }
+
+    fn removed_deadline(&self) -> Option<Instant> {
+        self.removed_times
+            .map(|(first, last)| (last + REMOVED_QUIET).min(first + REMOVED_DELAY))
     }
 
     /// Removes and gives everything that was noted, and what of the rest is due at `now`.
     pub(crate) fn take(&mut self, now: Instant) -> BTreeMap<MountIndex, Noted> {
         self.times = None;
         let mut taken = std::mem::take(&mut self.mounts);
+        if self.removed_deadline().is_some_and(|at| at <= now) {
+            self.removed_times = None;
+            for (mount, noted) in std::mem::take(&mut self.removed) {
+                join(&mut taken, mount, noted);
+            }
+        }
         while let Some(entry) = self.later.first_entry()
             && entry.key().0 <= now
         {
             let ((_, mount), noted) = entry.remove_entry();
-            match taken.entry(mount) {
-                Entry::Vacant(entry) => {
-                    entry.insert(noted);
-                }
-                Entry::Occupied(mut entry) => merge(entry.get_mut(), noted),
-            }
+            join(&mut taken, mount, noted);
         }
         taken
     }
@@ -129,12 +151,24 @@ impl Gather {
     pub(crate) fn clear(&mut self) {
         self.mounts.clear();
         self.later.clear();
+        self.removed.clear();
         self.times = None;
+        self.removed_times = None;
     }
+}
 
-    fn touch(&mut self, now: Instant) {
-        let first = self.times.map_or(now, |(first, _)| first);
-        self.times = Some((first, now));
+fn touch(times: &mut Option<(Instant, Instant)>, now: Instant) {
+    let first = times.map_or(now, |(first, _)| first);
+    *times = Some((first, now));
+}
+
+/// Adds what was noted of a mount to what is known of all.
+fn join(all: &mut BTreeMap<MountIndex, Noted>, mount: MountIndex, noted: Noted) {
+    match all.entry(mount) {
+        Entry::Vacant(entry) => {
+            entry.insert(noted);
+        }
+        Entry::Occupied(mut entry) => merge(entry.get_mut(), noted),
     }
 }
 
@@ -175,10 +209,10 @@ mod tests {
     fn a_key_is_due_when_it_is_quiet_and_never_later_than_the_greatest_delay() {
         let (mut gather, start) = (gather(), Instant::now());
         assert_eq!(gather.deadline(), None);
-        gather.note(MOUNT, path("a"), Hint::Removed, start);
+        gather.note(MOUNT, path("a"), Hint::Unknown, start);
         assert_eq!(gather.deadline(), Some(start + ms(50)));
         for step in 1..=20 {
-            gather.note(MOUNT, path("a"), Hint::Removed, start + ms(40 * step));
+            gather.note(MOUNT, path("a"), Hint::Unknown, start + ms(40 * step));
         }
         assert_eq!(gather.deadline(), Some(start + ms(150)));
         assert_eq!(gather.take(start + ms(150)).len(), 1);
@@ -195,14 +229,45 @@ mod tests {
         for number in 0..MAX_HINTS + 5 {
             gather.note(MOUNT, path("b"), tag(number), start);
         }
-        gather.note(MOUNT, path("b"), Hint::Removed, start);
+        gather.note(MOUNT, path("b"), Hint::Unknown, start);
         let taken = gather.take(start);
         let Some(Noted::Paths(paths)) = taken.get(&MOUNT) else {
             panic!("{taken:?}")
         };
         assert_eq!(paths[&path("a")], [tag(0), tag(1), tag(2)]);
         assert_eq!(paths[&path("b")].len(), MAX_HINTS);
-        assert_eq!(paths[&path("b")].last(), Some(&Hint::Removed));
+        assert_eq!(paths[&path("b")].last(), Some(&Hint::Unknown));
+    }
+
+    #[test]
+    fn removals_wait_for_each_other_and_hold_nothing_else_up() {
+        let (mut gather, start) = (gather(), Instant::now());
+        for step in 0..10 {
+            let name = step.to_string();
+            gather.note(MOUNT, path(&name), Hint::Removed, start + ms(1000 * step));
+        }
+        let quiet = start + ms(11_000);
+        assert_eq!(gather.deadline(), Some(quiet));
+        gather.note(MOUNT, path("new"), Hint::Unknown, start + ms(9000));
+        assert_eq!(gather.deadline(), Some(start + ms(9050)));
+        let taken = gather.take(start + ms(9050));
+        assert!(
+            matches!(&taken[&MOUNT], Noted::Paths(paths) if paths.len() == 1),
+            "{taken:?}"
+        );
+        assert_eq!(gather.deadline(), Some(quiet));
+        let taken = gather.take(quiet);
+        assert!(
+            matches!(&taken[&MOUNT], Noted::Paths(paths) if paths.len() == 10),
+            "{taken:?}"
+        );
+        assert_eq!(gather.deadline(), None);
+        for step in 0..100 {
+            gather.note(MOUNT, path("a"), Hint::Removed, start + ms(1000 * step));
+        }
+        assert_eq!(gather.deadline(), Some(start + ms(30_000)));
+        gather.clear();
+        assert_eq!(gather.deadline(), None);
     }
 
     #[test]
@@ -227,7 +292,7 @@ mod tests {
         gather.put_back(MOUNT, one("b"), start + ms(1000));
         gather.put_back(MOUNT, one("c"), start + ms(2000));
         assert_eq!(gather.deadline(), Some(start + ms(1000)));
-        gather.note(MOUNT, path("d"), Hint::Removed, start);
+        gather.note(MOUNT, path("d"), Hint::Unknown, start);
         assert_eq!(gather.take(start).len(), 1);
         let taken = gather.take(start + ms(1000));
         assert!(

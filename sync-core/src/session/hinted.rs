@@ -94,36 +94,33 @@ impl Session {
                 None => self.pull_whole(mount, progress, report).await,
             };
         }
-        let (mut later, absent) = self.pull_looked(mount, written, progress, report).await?;
-        gone.extend(absent);
+        let mut later = self.pull_looked(mount, written, progress, report).await?;
         if !gone.is_empty() {
             later.extend(self.pull_listed(mount, gone, progress, report).await?);
         }
         Ok(later)
     }
 
-    /// Brings what single looks find. Gives the paths to try again later, and those at which nothing was found.
+    /// Brings what single looks find. Where nothing is found the word of a removal is on its way, or the next listing
+    /// shows it. Gives the paths to try again later.
     async fn pull_looked(
         &self,
         mount: &Arc<OpenMount>,
         paths: Vec<RelPath>,
         progress: &Arc<dyn Progress>,
         report: &mut Report,
-    ) -> Result<(Vec<RelPath>, Vec<RelPath>), SessionError> {
+    ) -> Result<Vec<RelPath>, SessionError> {
         let mut later = self
             .carry(mount, &mut self.pull_of(paths.clone()), report)
             .await?;
-        let observed = self.look_at(mount, paths, report).await?;
-        let (there, absent): (Vec<_>, Vec<_>) = observed
-            .into_iter()
-            .partition(|observed| observed.remote.is_some());
+        let mut there = self.look_at(mount, paths, report).await?;
+        there.retain(|observed| observed.remote.is_some());
         let planned = mount.clone();
         let plan =
             tokio::task::spawn_blocking(move || plan::plan_again(&planned, Direction::Pull, there));
         let context = self.context(mount, Direction::Pull, progress);
         later.extend(self.carry_out(&context, plan.await??, report).await?);
-        let absent = absent.into_iter().map(|observed| observed.path);
-        Ok((later, absent.collect()))
+        Ok(later)
     }
 
     /// Takes away what this client did itself, and what the baseline knows already.
