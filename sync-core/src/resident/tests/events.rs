@@ -155,7 +155,9 @@ async fn gone_is_what_a_listing_does_not_show() {
     let before = listening.store.requests();
     listening.store.tell(REMOVED, &key("a"), None);
     listening
-        .until("it was looked for", |it| (it.store.requests() - before).list == 1)
+        .until("it was looked for", |it| {
+            (it.store.requests() - before).list == 1
+        })
         .await;
     assert_eq!(listening.file("a").as_deref(), Some("1"));
     let before = listening.store.requests();
