@@ -38,6 +38,7 @@ pub mod conflict;
 pub mod control;
 pub mod debounce;
 pub mod digest;
+pub mod events;
 mod execute;
 pub mod failpoint;
 pub mod guard;

@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod bucket;
 pub mod cli;
+pub mod events;
 pub mod fake_store;
 pub mod http;
 mod leash;

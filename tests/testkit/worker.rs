@@ -16,6 +16,9 @@ use crate::runtime::{Manners, Runtime};
 use crate::tools;
 use crate::wait::{PATIENCE, wait_until};
 
+/// How often a test's worker pulls by schedule.
+const HOUR: &str = "3600s";
+
 /// A worker before its start.
 pub struct Builder {
     dir: TempDir,
@@ -61,6 +64,14 @@ impl Builder {
         self.environment.retain(|(existing, _)| existing != name);
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Pulls by schedule as often as this, not once an hour.
+    #[must_use]
+    pub fn pull_interval(mut self, interval: &str) -> Self {
+        self.options
+            .retain(|option| option != "--pull-interval" && option != HOUR);
+        self.option("--pull-interval", interval)
     }
 
     /// Adds an option with its value.
@@ -207,7 +218,7 @@ impl Worker {
         let dir = tempfile::Builder::new()
             .prefix("hiclaw-sync-test-worker-")
             .tempdir()?;
-        let options = ["--pull-interval", "3600s"].map(str::to_owned).to_vec();
+        let options = ["--pull-interval", HOUR].map(str::to_owned).to_vec();
         Ok(Builder {
             dir,
             environment: environment(bucket),

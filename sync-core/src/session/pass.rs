@@ -60,7 +60,7 @@ impl Session {
     }
 
     /// Plans a mount and carries each part of the plan out as soon as it is made. Gives the paths to try again later.
-    async fn run_mount(
+    pub(super) async fn run_mount(
         &self,
         mount: &Arc<OpenMount>,
         scope: &PlanScope,
@@ -69,15 +69,7 @@ impl Session {
         progress: &Arc<dyn Progress>,
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
-        let context = Arc::new(Context {
-            store: self.store.clone(),
-            mount: mount.clone(),
-            merges: self.merges.clone(),
-            progress: progress.clone(),
-            concurrency: self.concurrency,
-            direction,
-            unsent: Mutex::default(),
-        });
+        let context = self.context(mount, direction, progress);
         let mut unfinished = Vec::new();
         let mut scope = scope.clone();
         // A second time for what needs the room that deletes have made, and no third.
@@ -101,6 +93,23 @@ impl Session {
             scope.extent = extent(again);
         }
         Ok(unfinished)
+    }
+
+    pub(super) fn context(
+        &self,
+        mount: &Arc<OpenMount>,
+        direction: Direction,
+        progress: &Arc<dyn Progress>,
+    ) -> Arc<Context> {
+        Arc::new(Context {
+            store: self.store.clone(),
+            mount: mount.clone(),
+            merges: self.merges.clone(),
+            progress: progress.clone(),
+            concurrency: self.concurrency,
+            direction,
+            unsent: Mutex::default(),
+        })
     }
 
     /// Sends what changed in one mount, without asking the store first: a changed file costs one write. Gives the paths
@@ -179,7 +188,7 @@ impl Session {
     }
 
     /// Executes a part of a plan and whatever follows from paths that changed meanwhile. Gives the paths to try again later.
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         context: &Arc<Context>,
         mut plan: MountPlan,
@@ -242,7 +251,11 @@ impl Session {
         )
     }
 
-    async fn observe(&self, mount: &OpenMount, path: &RelPath) -> Result<Observed, SessionError> {
+    pub(super) async fn observe(
+        &self,
+        mount: &OpenMount,
+        path: &RelPath,
+    ) -> Result<Observed, SessionError> {
         let baseline = mount.baseline().row(path)?;
         let mut remote = self.remote_at(path, mount.prefix.key(path)).await?;
         // A file that is still stored under its older key is no deleted file.

@@ -6,6 +6,7 @@ mod classify;
 mod config;
 mod continuation;
 mod keys;
+mod listen;
 mod multipart;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use aws_sdk_s3::{Client, primitives::ByteStream, types::EncodingType};
@@ -27,8 +28,8 @@ pub use self::{
     keys::{KeySource, TemporaryKeys},
 };
 use super::{
-    ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
-    StoreError, StoreErrorKind,
+    EventBytes, ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode,
+    PutOptions, StoreError, StoreErrorKind, written::Written,
 };
 use crate::{digest::ETag, path::ObjectKey, report::RequestCounts};
 
@@ -40,9 +41,11 @@ const MULTIPART_THRESHOLD_BYTES: u64 = 64 * 1024 * 1024;
 pub struct S3Store {
     client: Client,
     uploads: Client,
+    listens: Client,
     bucket: String,
     identity: String,
     counters: Arc<Counters>,
+    written: Written,
 }
 
 #[derive(Default)]
@@ -61,14 +64,20 @@ fn count(counter: &AtomicU64) {
 impl S3Store {
     /// Makes a client; sends nothing yet. Reads the standard AWS variables and profiles where `config` has no keys.
     pub async fn connect(config: &S3Config) -> Result<Self, StoreError> {
-        let config::Clients { requests, uploads } = config::clients(config).await?;
+        let config::Clients {
+            requests,
+            uploads,
+            listens,
+        } = config::clients(config).await?;
         let endpoint = config.endpoint.as_deref().unwrap_or("aws");
         Ok(Self {
             client: requests,
             uploads,
+            listens,
             bucket: config.bucket.clone(),
             identity: format!("{}/{}", endpoint.trim_end_matches('/'), config.bucket),
             counters: Arc::default(),
+            written: Written::default(),
         })
     }
 
@@ -276,7 +285,12 @@ impl ObjectStore for S3Store {
         body: PutBody,
         options: PutOptions,
     ) -> BoxFuture<'a, Result<ETag, StoreError>> {
-        self.put_object(key, body, options).boxed()
+        async move {
+            let etag = self.put_object(key, body, options).await?;
+            self.written.note(key, Some(&etag), Instant::now());
+            Ok(etag)
+        }
+        .boxed()
     }
 
     fn delete<'a>(
@@ -284,7 +298,24 @@ impl ObjectStore for S3Store {
         key: &'a ObjectKey,
         if_match: Option<&'a ETag>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.delete_object(key, if_match).boxed()
+        async move {
+            self.delete_object(key, if_match).await?;
+            self.written.note(key, None, Instant::now());
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn listen<'a>(
+        &'a self,
+        prefix: &'a str,
+        ping: Duration,
+    ) -> BoxFuture<'a, Result<EventBytes, StoreError>> {
+        self.listen_to(prefix, ping).boxed()
+    }
+
+    fn takes_as_own(&self, key: &ObjectKey, etag: Option<&ETag>) -> bool {
+        self.written.take(key, etag, Instant::now())
     }
 
     fn requests(&self) -> RequestCounts {
