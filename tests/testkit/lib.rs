@@ -13,6 +13,7 @@ pub mod fake_store;
 pub mod http;
 mod leash;
 pub mod matrix;
+pub mod measure;
 pub mod model;
 pub mod observe;
 pub mod openclaw;

@@ -355,18 +355,27 @@ impl Worker {
 
     /// Processor time that it used so far, without the runtime.
     pub fn own_processor_time(&self) -> Result<Duration> {
-        let others = self.children()?;
-        let mut ticks = 0;
-        for pid in [self.child.id()]
-            .into_iter()
-            .chain(descendants(self.child.id()))
-        {
-            if !others.contains(&pid) {
-                ticks += ticks_of(Path::new(&format!("/proc/{pid}/stat"))).unwrap_or(0);
-            }
-        }
+        let own = self.own_processes()?.into_iter();
+        let ticks: u64 = own
+            .filter_map(|pid| ticks_of(Path::new(&format!("/proc/{pid}/stat"))))
+            .sum();
         // 100 ticks a second wherever Linux runs.
         Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Memory that is resident of it, in bytes, without the runtime.
+    pub fn own_memory_bytes(&self) -> Result<u64> {
+        let own = self.own_processes()?.into_iter();
+        Ok(own.filter_map(resident_bytes).sum())
+    }
+
+    /// It, and what it started that runs its program.
+    fn own_processes(&self) -> Result<Vec<u32>> {
+        let others = self.children()?;
+        let mut own = descendants(self.child.id());
+        own.retain(|pid| !others.contains(pid));
+        own.push(self.child.id());
+        Ok(own)
     }
 }
 
@@ -422,6 +431,15 @@ fn program_of(pid: u32) -> Option<PathBuf> {
 
 fn ticks_of(stat: &Path) -> Option<u64> {
     Some(field(stat, 13)? + field(stat, 14)?)
+}
+
+fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 /// A number of `/proc/PID/stat`, counted as in proc(5) but from 0; the command's name may hold anything, so the fields

@@ -4,7 +4,10 @@
 //! of that key, because a single look that finds nothing is no ground to delete; many keys cost one listing of what they
 //! have in common. What this client wrote itself costs nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -17,7 +20,7 @@ use crate::{
     path::RelPath,
     plan::{self, IgnoreFiles, PlanScope},
     progress::Progress,
-    report::Report,
+    report::{ProblemKind, Report},
     root::RootState,
     selection::is_ignore_file,
 };
@@ -35,6 +38,8 @@ struct News {
     written: Vec<RelPath>,
     /// Said to be gone.
     gone: Vec<RelPath>,
+    /// Those of the written ones that were looked at before.
+    known: BTreeSet<RelPath>,
 }
 
 impl Session {
@@ -78,7 +83,11 @@ impl Session {
         progress: &Arc<dyn Progress>,
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
-        let News { written, mut gone } = self.without_echoes(mount, paths).await?;
+        let News {
+            written,
+            mut gone,
+            known,
+        } = self.without_echoes(mount, paths).await?;
         if written.is_empty() && gone.is_empty() {
             return Ok(Vec::new());
         }
@@ -99,7 +108,13 @@ impl Session {
                 None => self.pull_whole(mount, progress, report).await,
             };
         }
+        let told = report.problems.len();
         let mut later = self.pull_looked(mount, written, progress, report).await?;
+        // What is in the way of one may be said to be gone a moment later.
+        let blocked = report.problems.iter().skip(told);
+        let blocked = blocked.filter(|problem| problem.kind == ProblemKind::Unsupported);
+        let blocked = blocked.filter_map(|problem| RelPath::new(&problem.path).ok());
+        later.extend(blocked.filter(|path| !known.contains(path)));
         if !gone.is_empty() {
             later.extend(self.pull_listed(mount, gone, progress, report).await?);
         }
@@ -157,6 +172,9 @@ impl Session {
                 if hints.contains(&Hint::Removed) {
                     news.gone.push(path);
                 } else if !hints.is_empty() {
+                    if hints.contains(&Hint::Unknown) {
+                        news.known.insert(path.clone());
+                    }
                     news.written.push(path);
                 }
             }
