@@ -254,5 +254,13 @@ fn say(store: &Store, proxy: &Proxy, work: &Work, span: Duration) -> Result<()> 
         of(Kind::Get),
         measure::load()?,
     )?;
+    // Nothing but writes and deletes is expected; what else there was tells why.
+    let expected = [Kind::Put, Kind::Delete, Kind::Head];
+    for seen in requests
+        .iter()
+        .filter(|seen| !expected.contains(&seen.kind()))
+    {
+        writeln!(std::io::stdout(), "          {seen:?}")?;
+    }
     Ok(())
 }
