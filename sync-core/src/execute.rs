@@ -9,21 +9,26 @@ mod attributes;
 pub(crate) mod carry;
 mod clear;
 mod delete;
+mod fetch;
 mod incoming;
 mod merge;
 mod publish;
+mod rewritten;
 mod upload;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use futures_util::{Stream, StreamExt as _};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::upload::abort_abandoned as abort_abandoned_uploads;
 use crate::{
     baseline::{BaselineError, RowChange},
+    content,
     failpoint::Point,
     join::Observed,
     layout::Executable,
@@ -35,11 +40,8 @@ use crate::{
     reconcile::{Decision, reconcile},
     report::{ConflictEntry, Entry, Problem, ProblemKind, Report},
     root::LocalError,
-    store::{ObjectStore, StoreError, StoreErrorKind},
+    store::{ObjectStore, StoreError, StoreErrorKind, Support, probe},
 };
-
-/// Incoming files staged before they are published together.
-const BATCH_FILES: usize = 1000;
 
 /// What executing needs.
 pub(crate) struct Context {
@@ -51,6 +53,10 @@ pub(crate) struct Context {
     pub(crate) direction: Direction,
     /// Inodes of the files that could not be sent so far.
     pub(crate) unsent: Mutex<HashSet<u64>>,
+    /// One for each transfer that may be under way: files, parts and stretches of files share them.
+    pub(crate) transfers: Semaphore,
+    /// `ETag`s of the form of an MD5 turned out to be none.
+    pub(crate) tags_are_opaque: AtomicBool,
 }
 
 /// What executing one plan did.
@@ -118,8 +124,12 @@ pub(crate) enum Failure {
 
 impl From<LocalError> for Failure {
     fn from(error: LocalError) -> Self {
-        // Gone between the look and the act.
-        if error.kind() == std::io::ErrorKind::NotFound {
+        // Gone between the look and the act, or its directory became something else.
+        let gone = [
+            std::io::ErrorKind::NotFound,
+            std::io::ErrorKind::NotADirectory,
+        ];
+        if gone.contains(&error.kind()) || content::is_link(&error) {
             Self::Stale
         } else {
             Self::Local(error)
@@ -161,14 +171,13 @@ pub(crate) async fn execute(
         }
     }
     uploads.extend(clear::run(context, in_the_way, executed).await?);
-    while !incoming.is_empty() {
-        let batch: Vec<_> = incoming.drain(..incoming.len().min(BATCH_FILES)).collect();
-        uploads.extend(incoming::run(context, batch, executed).await?);
-    }
+    incoming.extend(rewritten::run(context, plan.rewritten, executed).await?);
+    uploads.extend(incoming::run(context, incoming, executed).await?);
     let sent: Vec<_> = uploads.iter().filter_map(inode_of).collect();
     upload::run(context, uploads, executed).await?;
     context.note_sent(sent, executed);
-    let deletes = without_halves_of_renames(context, deletes);
+    let mut deletes = without_halves_of_renames(context, deletes);
+    delete::retain_certain(context, &mut deletes, &plan.doubtful).await?;
     delete::run(context, deletes, executed).await
 }
 
@@ -241,6 +250,12 @@ where
 }
 
 impl Context {
+    /// Waits for the turn of a transfer, which lasts until the permit is dropped.
+    pub(crate) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        // `None` where it was closed, which nobody does.
+        self.transfers.acquire().await.ok()
+    }
+
     /// An entry of the report for a path.
     pub(crate) fn entry(&self, path: &RelPath, handling: &Handling, bytes: u64) -> Entry {
         Entry {
@@ -283,6 +298,17 @@ impl Context {
             kind,
             message: message.into(),
         }
+    }
+
+    /// Whether the store keeps the key of a path as it is. SeaweedFS takes `\` for `/`; asked once, and only where such a
+    /// path is to be sent.
+    pub(crate) async fn keeps_key(&self, path: &RelPath) -> Result<bool, StoreError> {
+        if !path.as_str().contains('\\') {
+            return Ok(true);
+        }
+        let ask = || probe::keeps_backslashes(&*self.store, &self.mount.prefix);
+        let found = self.mount.backslashes.get_or_try_init(ask).await?;
+        Ok(*found == Support::Yes)
     }
 
     /// What a failed task is: an outcome of its path, or the end of the pass.

@@ -14,7 +14,7 @@ use crate::{
     plan::{Direction, Task},
     reconcile::Decision,
     report::{ConflictEntry, Side},
-    stage::{Durability, Published, Staged},
+    stage::{Durability, Published, Staged, Synced},
 };
 
 /// What publishing a batch came to.
@@ -33,6 +33,7 @@ pub(super) fn publish_all(
     durability: Durability,
 ) -> Result<PublishedBatch, ExecuteError> {
     if durability == Durability::Batch
+        && prepared.iter().any(waits_for_sync)
         && let Err(error) = context.mount.root.sync_file_system()
     {
         tracing::warn!(mount = context.mount.name, %error, "can't sync the file system; a power failure may lose new files");
@@ -82,6 +83,15 @@ pub(super) fn publish_all(
     Ok(batch)
 }
 
+fn waits_for_sync(prepared: &Prepared) -> bool {
+    let staged = match prepared {
+        Prepared::Publish(publication) => &publication.staged,
+        Prepared::KeepRemote(_, staged) => staged,
+        Prepared::Overtaken(_) | Prepared::Finished(_) => return false,
+    };
+    staged.synced() == Synced::No
+}
+
 fn publish(
     context: &Context,
     publication: Publication,
@@ -95,6 +105,7 @@ fn publish(
         remote,
         digest,
         entry,
+        recorded_permissions,
         kind,
     } = publication;
     let staged_name = staged.name().to_owned();
@@ -109,13 +120,17 @@ fn publish(
         Ok(Published::Done(fingerprint)) => (fingerprint, None),
         Ok(Published::Displaced { fingerprint, copy }) => (fingerprint, Some(copy)),
         Ok(Published::Stale) => return Ok(Outcome::Stale(path)),
-        Err(error) => return context.outcome(&path, Failure::Local(error)),
+        Err(error) => return context.outcome(&path, error.into()),
     };
     if kind == Kind::Merge {
         context.mount.root.reached(Point::MergePublished);
     }
     context.progress.file_done(&path);
-    let local = LocalVersion::seen(fingerprint, SystemTime::now());
+    let recorded = match recorded_permissions {
+        Some(permissions) => fingerprint.with_permissions(permissions),
+        None => fingerprint,
+    };
+    let local = LocalVersion::published(recorded, SystemTime::now());
     let row = Row {
         path: path.clone(),
         local: Some(local),

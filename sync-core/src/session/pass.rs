@@ -2,15 +2,17 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
+
+use tokio::sync::Semaphore;
 
 use super::{
     Clock, PassRequest, Session, SessionError,
     planning::{Listings, Part},
 };
 use crate::{
-    baseline::RemoteVersion,
+    baseline::{RemoteVersion, Written},
     execute::{self, Context, Executed},
     guard::Approval,
     join::{Observed, RemoteEntry},
@@ -92,6 +94,7 @@ impl Session {
             }
             scope.extent = extent(again);
         }
+        execute::abort_abandoned_uploads(&context).await;
         Ok(unfinished)
     }
 
@@ -109,6 +112,8 @@ impl Session {
             concurrency: self.concurrency,
             direction,
             unsent: Mutex::default(),
+            transfers: Semaphore::new(self.concurrency.max(1)),
+            tags_are_opaque: AtomicBool::new(false),
         })
     }
 
@@ -282,6 +287,7 @@ impl Session {
             let version = RemoteVersion {
                 etag: info.etag,
                 size_bytes: info.size_bytes,
+                written: Written::at(info.modified),
             };
             RemoteEntry {
                 path: path.clone(),

@@ -15,7 +15,10 @@ use aws_smithy_http_client::{
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 
-use super::keys::{FreshKeys, KeySource};
+use super::{
+    clock::SharedClock,
+    keys::{FreshKeys, KeySource},
+};
 use crate::{
     secret::Secret,
     store::{StoreError, StoreErrorKind},
@@ -96,6 +99,8 @@ pub(super) struct Clients {
     pub(super) uploads: Client,
     /// For the stream of events, which is quiet for most of the time: whoever reads it has deadlines and retries.
     pub(super) listens: Client,
+    /// What the answers to both say of the store's clock.
+    pub(super) clock: SharedClock,
 }
 
 /// Slower than this nothing is sent any more, in bytes a second.
@@ -158,6 +163,8 @@ pub(super) async fn clients(config: &S3Config) -> Result<Clients, StoreError> {
     if let Some(endpoint) = &config.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
+    let clock = SharedClock::default();
+    builder = builder.interceptor(clock.clone());
     let uploads = builder.clone().timeout_config(
         TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -172,6 +179,7 @@ pub(super) async fn clients(config: &S3Config) -> Result<Clients, StoreError> {
         requests: Client::from_conf(builder.build()),
         uploads: Client::from_conf(uploads.build()),
         listens: Client::from_conf(listens.build()),
+        clock,
     })
 }
 
