@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use testkit::proxy::Seen;
-use testkit::{Bucket, PATIENCE, Proxy, Store, StoreKind, Worker, agent, measure, wait_for};
+use testkit::{Bucket, Proxy, Store, StoreKind, Worker, agent, measure};
 
 const FILES: usize = 10_000;
 const STANDARD: Duration = Duration::from_mins(1);
@@ -48,7 +48,7 @@ async fn measure_on(store: &'static Store, span: Duration) -> Result<()> {
     worker
         .wait_for_log("the store tells of changes in the bucket")
         .await?;
-    until_quiet(&proxy).await?;
+    proxy.until_quiet(measure::START_IS_OVER).await?;
     proxy.clear();
     let (before, started) = (worker.own_processor_time()?, Instant::now());
     let mut most_bytes = worker.own_memory_bytes()?;
@@ -72,20 +72,6 @@ async fn fill(bucket: &Bucket) -> Result<()> {
         .buffer_unordered(8)
         .try_for_each(|_| async { Ok(()) })
         .await
-}
-
-/// What a start comes with is over: nothing was requested for five seconds.
-async fn until_quiet(proxy: &Proxy) -> Result<()> {
-    let (mut seen, mut since) = (0, Instant::now());
-    wait_for("a quiet worker", 2 * PATIENCE, async || {
-        let now = proxy.requests().len();
-        if now != seen {
-            (seen, since) = (now, Instant::now());
-        }
-        Ok(since.elapsed() >= Duration::from_secs(5))
-    })
-    .await?;
-    Ok(())
 }
 
 fn say(

@@ -52,8 +52,7 @@ async fn measure_on(store: &'static Store, span: Duration) -> Result<()> {
         work.make()?;
     }
     until_equal(&bucket, &work).await?;
-    // The listings that follow the subscriptions.
-    tokio::time::sleep(REST).await;
+    proxy.until_quiet(measure::START_IS_OVER).await?;
     proxy.clear();
     work.did = Did::default();
     let started = Instant::now();

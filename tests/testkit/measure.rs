@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+/// A worker that has sent nothing for so long has done what a start comes with: MinIO confirms a subscription after up to
+/// five seconds, and each is followed by a listing.
+pub const START_IS_OVER: Duration = Duration::from_secs(8);
+
 /// Durations in order.
 #[derive(Debug, Clone)]
 pub struct Times(Vec<Duration>);

@@ -8,6 +8,7 @@ mod mute;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -25,6 +26,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use fault::{Fault, Rule};
+
+use crate::wait::{PATIENCE, wait_until};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Body = BoxBody<Bytes, BoxError>;
@@ -211,6 +214,20 @@ impl Proxy {
     /// Ends a [`Proxy::cut`] or a [`Proxy::mute`].
     pub fn restore(&self) {
         self.shared.line.send_replace(Line::Open);
+    }
+
+    /// Waits until nothing was requested for `span`.
+    pub async fn until_quiet(&self, span: Duration) -> Result<()> {
+        let (mut seen, mut since) = (self.requests().len(), Instant::now());
+        wait_until("a quiet client", 2 * PATIENCE, || {
+            let now = self.requests().len();
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+            since.elapsed() >= span
+        })
+        .await?;
+        Ok(())
     }
 
     /// How many streams of events were asked for and granted since the start or the last [`Proxy::clear`].
