@@ -39,6 +39,7 @@ mod content;
 pub mod control;
 pub mod debounce;
 pub mod digest;
+pub mod events;
 mod execute;
 pub mod failpoint;
 pub mod guard;

@@ -8,10 +8,12 @@
 pub mod agent;
 pub mod bucket;
 pub mod cli;
+pub mod events;
 pub mod fake_store;
 pub mod http;
 mod leash;
 pub mod matrix;
+pub mod measure;
 pub mod model;
 pub mod observe;
 pub mod openclaw;

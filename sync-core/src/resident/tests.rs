@@ -1,5 +1,7 @@
 //! The engine over a real directory, a real watcher and a store in memory.
 
+mod events;
+
 use std::collections::BTreeMap;
 
 use std::time::Instant;
@@ -49,6 +51,7 @@ async fn fixture() -> Fixture {
     let watcher = Watcher::start(vec![watched], sender).unwrap();
     let settings = ResidentSettings {
         pull_interval: Duration::from_hours(1),
+        events: EventSettings::default(),
         debounce: DebounceSettings {
             quiet: Duration::from_millis(20),
             ..DebounceSettings::default()

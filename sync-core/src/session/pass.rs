@@ -62,7 +62,7 @@ impl Session {
     }
 
     /// Plans a mount and carries each part of the plan out as soon as it is made. Gives the paths to try again later.
-    async fn run_mount(
+    pub(super) async fn run_mount(
         &self,
         mount: &Arc<OpenMount>,
         scope: &PlanScope,
@@ -71,17 +71,7 @@ impl Session {
         progress: &Arc<dyn Progress>,
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
-        let context = Arc::new(Context {
-            store: self.store.clone(),
-            mount: mount.clone(),
-            merges: self.merges.clone(),
-            progress: progress.clone(),
-            concurrency: self.concurrency,
-            direction,
-            unsent: Mutex::default(),
-            transfers: Semaphore::new(self.concurrency.max(1)),
-            tags_are_opaque: AtomicBool::new(false),
-        });
+        let context = self.context(mount, direction, progress);
         let mut unfinished = Vec::new();
         let mut scope = scope.clone();
         // A second time for what needs the room that deletes have made, and no third.
@@ -107,6 +97,25 @@ impl Session {
         }
         execute::abort_abandoned_uploads(&context).await;
         Ok(unfinished)
+    }
+
+    pub(super) fn context(
+        &self,
+        mount: &Arc<OpenMount>,
+        direction: Direction,
+        progress: &Arc<dyn Progress>,
+    ) -> Arc<Context> {
+        Arc::new(Context {
+            store: self.store.clone(),
+            mount: mount.clone(),
+            merges: self.merges.clone(),
+            progress: progress.clone(),
+            concurrency: self.concurrency,
+            direction,
+            unsent: Mutex::default(),
+            transfers: Semaphore::new(self.concurrency.max(1)),
+            tags_are_opaque: AtomicBool::new(false),
+        })
     }
 
     /// Sends what changed in one mount, without asking the store first: a changed file costs one write. Gives the paths
@@ -187,7 +196,7 @@ impl Session {
     }
 
     /// Executes a part of a plan and whatever follows from paths that changed meanwhile. Gives the paths to try again later.
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         context: &Arc<Context>,
         mut plan: MountPlan,
@@ -250,7 +259,11 @@ impl Session {
         )
     }
 
-    async fn observe(&self, mount: &OpenMount, path: &RelPath) -> Result<Observed, SessionError> {
+    pub(super) async fn observe(
+        &self,
+        mount: &OpenMount,
+        path: &RelPath,
+    ) -> Result<Observed, SessionError> {
         let baseline = mount.baseline().row(path)?;
         let mut remote = self.remote_at(path, mount.prefix.key(path)).await?;
         // A file that is still stored under its older key is no deleted file.
