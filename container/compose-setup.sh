@@ -23,7 +23,12 @@ replaced() { # TEXT WORD BY
   printf '%s' "$done$rest"
 }
 
-mc --quiet alias set store "$STORE" "$MINIO_ROOT_USER" "$MINIO_ROOT_PASSWORD"
+tries=60
+until mc --quiet alias set store "$STORE" "$MINIO_ROOT_USER" "$MINIO_ROOT_PASSWORD"; do
+  tries=$((tries - 1))
+  [ "$tries" -gt 0 ] || { echo "$STORE does not answer, or takes other keys" >&2; exit 1; }
+  sleep 1
+done
 mc --quiet mb --ignore-existing "store/$BUCKET"
 
 policy=

@@ -6,6 +6,7 @@ it found right, a line each, starting with "ok".
 """
 
 import pathlib
+import re
 import sys
 
 import compose_spec
@@ -85,8 +86,10 @@ def kubernetes(directory):
 
 
 def compose(file):
-    document = yaml.safe_load(file.read_text())
-    compose_spec.PyOptions().from_yaml(file.read_text())
+    # As Compose does it: the default, or a value where none is given.
+    text = re.sub(r"\$\{\w+(?::-([^}]*)|:\?[^}]*)?\}", lambda found: found[1] or "given", file.read_text())
+    document = yaml.safe_load(text)
+    compose_spec.PyOptions().from_yaml(text)
     services = document["services"]
     targets = {line.split()[-1] for line in (file.parent / "Containerfile").read_text().splitlines() if line.startswith("FROM ")}
     for name, service in services.items():
