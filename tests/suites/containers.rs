@@ -79,16 +79,23 @@ async fn worker_image(images: &Images) -> Result<String> {
     images.from_directory("existing-worker", root).await
 }
 
-/// A container of an image for the agent in `bucket`.
+/// Who the agent is, as variables.
+fn identity(bucket: &Bucket) -> [(&'static str, &str); 3] {
+    [
+        ("HICLAW_WORKER_NAME", agent::NAME),
+        ("HICLAW_FS_ACCESS_KEY", bucket.access_key()),
+        ("HICLAW_FS_SECRET_KEY", bucket.secret_key()),
+    ]
+}
+
+/// A container of an image beside the store of `bucket`, which it knows by a name. It still needs an [`identity`].
 fn container<'i>(images: &'i Images, image: &'i Image, bucket: &Bucket) -> Result<Builder<'i>> {
     // The image's own choice of a port may be taken: the network is the machine's.
     let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let endpoint = bucket.endpoint().replace("127.0.0.1", "localhost");
     Ok(Builder::new(images, image)
-        .env("HICLAW_WORKER_NAME", agent::NAME)
-        .env("HICLAW_FS_ENDPOINT", bucket.endpoint())
+        .env("HICLAW_FS_ENDPOINT", &endpoint)
         .env("HICLAW_FS_BUCKET", bucket.name())
-        .env("HICLAW_FS_ACCESS_KEY", bucket.access_key())
-        .env("HICLAW_FS_SECRET_KEY", bucket.secret_key())
         .env("HICLAW_PULL_INTERVAL", "3600s")
         .env("HICLAW_HEALTH_LISTEN", &free.to_string()))
 }
@@ -195,7 +202,14 @@ async fn works(
     user: u32,
 ) -> Result<()> {
     let bucket = seeded(store).await?;
-    let mut container = container(images, image, &bucket)?.start().await?;
+    let mut container = identity(&bucket)
+        .into_iter()
+        .fold(
+            container(images, image, &bucket)?,
+            |container, (name, value)| container.env(name, value),
+        )
+        .start()
+        .await?;
     let report = wait_for_object(&bucket, "report.md", &container).await?;
     assert!(report.starts_with("# Alice\n"), "{report}");
     assert!(report.contains("name: greet"), "{report}");
@@ -244,9 +258,29 @@ async fn the_stand_alone_image_mirrors_for_a_runtime_beside_it(
     check_layer(&images, &image, &["etc/passwd"])?;
     let bucket = seeded(store).await?;
     let mut container = container(&images, &image, &bucket)?
-        .read_only_but(&["tmp", "var/lib/hiclaw"])
+        .env("HICLAW_WORKER_ENV_MOUNT_DIR", "/data")
+        .env("HICLAW_WORKER_ENV_MOUNT_REQUIRED", "true")
+        .read_only_but(&["data", "tmp", "var/lib/hiclaw"])
         .start()
         .await?;
+    // Created first, told who it is later.
+    wait_until("the wait for the variables", PATIENCE, || {
+        container
+            .log()
+            .contains("waiting for the worker's variables")
+    })
+    .await
+    .with_context(|| container.log())?;
+    let ran = container
+        .exec(&["worker-entrypoint", "healthcheck"])
+        .await?;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.contains("HICLAW_WORKER_NAME"), "{ran:?}");
+    let mut variables = String::from("HICLAW_AUTH_TOKEN=unused\n");
+    for (name, value) in identity(&bucket) {
+        variables += &format!("{name}={value}\n");
+    }
+    tree::write(&container.path("/data"), "env", variables)?;
     wait_until_healthy(&container).await?;
     let workspace = container.path("/var/lib/hiclaw/agents/alice");
     assert_eq!(

@@ -175,6 +175,8 @@ impl Images {
         let container = run(self.command().args(["from", &image.name])).await?;
         let root = run(self.command().args(["mount", container.trim()])).await?;
         let root = PathBuf::from(root.trim());
+        // An engine writes it.
+        fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n")?;
         // What the images carry is static; the build beside the test may be not, and then needs these.
         for library in libraries(&self.binaries().join("worker-entrypoint")).await? {
             let place = root.join(library.strip_prefix("/")?);
