@@ -113,7 +113,7 @@ impl<'i> Builder<'i> {
         let root = self.images.mount(self.image).await?;
         let log = tempfile::tempdir()?;
         let output = File::create(log.path().join("log"))?;
-        let configured = self.image.config()["User"].as_str().unwrap_or_default();
+        let configured = self.image.user();
         let (user, group) = match configured {
             "" | "root" => ("0", "0"),
             other => other.split_once(':').context("a user and a group")?,

@@ -154,8 +154,10 @@ impl Images {
         .await?;
         let manifest: Value = serde_json::from_slice(&fs::read(archive.join("manifest.json"))?)?;
         let mut layers = Vec::new();
-        for layer in manifest["layers"].as_array().context("layers")? {
-            let digest = layer["digest"].as_str().context("a digest")?;
+        let described_layers = manifest.get("layers").and_then(Value::as_array);
+        for layer in described_layers.context("layers")? {
+            let digest = layer.get("digest").and_then(Value::as_str);
+            let digest = digest.context("a digest")?;
             let blob = archive.join(digest.trim_start_matches("sha256:"));
             layers.push(Layer {
                 bytes: fs::metadata(&blob)?.len(),
@@ -165,7 +167,10 @@ impl Images {
         fs::remove_dir_all(&archive)?;
         Ok(Image {
             name,
-            config: described["Docker"]["config"].clone(),
+            config: described
+                .pointer("/Docker/config")
+                .context("a configuration")?
+                .clone(),
             layers,
         })
     }
@@ -202,11 +207,18 @@ impl Image {
         &self.config
     }
 
+    /// Whom its processes belong to; empty where nobody is named.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        let user = self.config.get("User").and_then(Value::as_str);
+        user.unwrap_or_default()
+    }
+
     /// The strings of a list of its configuration, such as `Entrypoint`.
     #[must_use]
     pub fn list(&self, field: &str) -> Vec<String> {
         let texts = |value: &Value| value.as_str().map(str::to_owned);
-        let list = self.config[field].as_array();
+        let list = self.config.get(field).and_then(Value::as_array);
         list.map(|list| list.iter().filter_map(texts).collect())
             .unwrap_or_default()
     }
@@ -214,7 +226,9 @@ impl Image {
     /// A label.
     #[must_use]
     pub fn label(&self, name: &str) -> &str {
-        self.config["Labels"][name].as_str().unwrap_or_default()
+        let labels = self.config.get("Labels");
+        let label = labels.and_then(|labels| labels.get(name)?.as_str());
+        label.unwrap_or_default()
     }
 
     /// Its layers, the oldest first.

@@ -2,13 +2,13 @@
 //!
 //! Run under the name `hiclaw-sync` or `agentteams-sync` (a link) it is that program: an image needs one file for both.
 
-use std::{ffi::OsString, io::Write as _, path::Path, process::ExitCode};
+use std::{ffi::OsStr, io::Write as _, path::Path, process::ExitCode};
 
 /// The names under which this is the client.
 const CLIENT: [&str; 2] = ["hiclaw-sync", "agentteams-sync"];
 
 fn main() -> ExitCode {
-    if is_client(std::env::args_os().next()) {
+    if is_client(std::env::args_os().next().as_deref()) {
         return hiclaw_sync::main();
     }
     // Logging has not started: it may start threads, and there must be none yet.
@@ -24,10 +24,8 @@ fn main() -> ExitCode {
 }
 
 /// Whether the program was called by one of the client's names.
-fn is_client(program: Option<OsString>) -> bool {
-    let name = program
-        .as_deref()
-        .and_then(|path| Path::new(path).file_name());
+fn is_client(program: Option<&OsStr>) -> bool {
+    let name = program.and_then(|path| Path::new(path).file_name());
     name.is_some_and(|name| CLIENT.iter().any(|client| name == *client))
 }
 
@@ -44,7 +42,7 @@ mod tests {
             ("/opt/hiclaw-sync/worker-entrypoint", false),
             ("", false),
         ] {
-            assert_eq!(is_client(Some(name.into())), client, "{name}");
+            assert_eq!(is_client(Some(name.as_ref())), client, "{name}");
         }
         assert!(!is_client(None));
     }
