@@ -128,7 +128,10 @@ fn the_new_names_alone_bring_the_new_defaults() {
         Generation::HiClaw
     );
     let of_an_image = resolve(
-        &GlobalOptions::default(),
+        &GlobalOptions {
+            worker: Some("bob".to_owned()),
+            ..GlobalOptions::default()
+        },
         &environment(&[
             ("AGENTTEAMS_HEALTH_LISTEN", "127.0.0.1:8089"),
             ("AGENTTEAMS_ROOT", "/var/lib/hiclaw"),
