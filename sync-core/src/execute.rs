@@ -12,10 +12,11 @@ mod delete;
 mod incoming;
 mod merge;
 mod publish;
+mod unit;
 mod upload;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -26,7 +27,7 @@ use crate::{
     baseline::{BaselineError, RowChange},
     failpoint::Point,
     join::Observed,
-    layout::Executable,
+    layout::{Executable, ReloadUnit},
     merge::MergeRules,
     mount::OpenMount,
     path::RelPath,
@@ -36,6 +37,7 @@ use crate::{
     report::{ConflictEntry, Entry, Problem, ProblemKind, Report},
     root::LocalError,
     store::{ObjectStore, StoreError, StoreErrorKind},
+    validate::Validate,
 };
 
 /// Incoming files staged before they are published together.
@@ -51,6 +53,10 @@ pub(crate) struct Context {
     pub(crate) direction: Direction,
     /// Inodes of the files that could not be sent so far.
     pub(crate) unsent: Mutex<HashSet<u64>>,
+    /// Who is asked before a reload unit is published.
+    pub(crate) validator: Option<Arc<dyn Validate>>,
+    /// Reload units of which nothing was published, although something is there.
+    pub(crate) withheld: Mutex<BTreeSet<ReloadUnit>>,
 }
 
 /// What executing one plan did.
@@ -161,14 +167,13 @@ pub(crate) async fn execute(
         }
     }
     uploads.extend(clear::run(context, in_the_way, executed).await?);
-    while !incoming.is_empty() {
-        let batch: Vec<_> = incoming.drain(..incoming.len().min(BATCH_FILES)).collect();
+    for batch in unit::batches(context, incoming, BATCH_FILES) {
         uploads.extend(incoming::run(context, batch, executed).await?);
     }
     let sent: Vec<_> = uploads.iter().filter_map(inode_of).collect();
     upload::run(context, uploads, executed).await?;
     context.note_sent(sent, executed);
-    let deletes = without_halves_of_renames(context, deletes);
+    let deletes = unit::deletes(context, without_halves_of_renames(context, deletes));
     delete::run(context, deletes, executed).await
 }
 

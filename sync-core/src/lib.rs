@@ -62,4 +62,5 @@ mod spill;
 pub mod stage;
 pub mod status;
 pub mod store;
+pub mod validate;
 pub mod watch;

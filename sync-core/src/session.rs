@@ -36,6 +36,7 @@ use crate::{
     progress::Progress,
     report::{Report, RequestCounts},
     store::{Capabilities, ObjectStore, StoreError, StoreErrorKind, Support, probe},
+    validate::Validate,
 };
 
 /// What a store is taken to do while nobody knows.
@@ -61,6 +62,7 @@ pub struct Session {
     /// The order that the store was last seen to list in.
     listing_order: RwLock<Option<ListingOrder>>,
     part_tasks: usize,
+    validator: Option<Arc<dyn Validate>>,
     probed: RwLock<Option<Capabilities>>,
     passes: tokio::sync::Mutex<()>,
 }
@@ -194,6 +196,7 @@ impl Session {
             concurrency,
             listing_order: RwLock::new(None),
             part_tasks: PART_TASKS,
+            validator: None,
             probed: RwLock::new(None),
             passes: tokio::sync::Mutex::new(()),
         };
@@ -206,6 +209,13 @@ impl Session {
     #[must_use]
     pub fn with_part_tasks(mut self, tasks: usize) -> Self {
         self.part_tasks = tasks;
+        self
+    }
+
+    /// Sets who is asked before files of a reload group are published.
+    #[must_use]
+    pub fn with_validator(mut self, validator: Arc<dyn Validate>) -> Self {
+        self.validator = Some(validator);
         self
     }
 

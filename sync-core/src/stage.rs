@@ -7,6 +7,7 @@
 
 mod aside;
 mod copies;
+mod directory;
 mod recovery;
 mod take;
 
@@ -21,6 +22,7 @@ use std::{
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use self::copies::keep_copy;
+pub(crate) use self::directory::{StagedTree, create_directory};
 pub use self::{
     aside::{KeptAside, keep_aside},
     recovery::{RecoverError, recover},

@@ -163,7 +163,12 @@ impl View {
             .as_ref()
             .and_then(|status| status.outage.as_ref())
         {
-            Some(outage) => Err(format!("degraded: {outage}")),
+            Some(outage) => return Err(format!("degraded: {outage}")),
+            None => {}
+        }
+        let degraded = self.engine.iter().flat_map(|status| &status.degraded);
+        match degraded.cloned().reduce(|all, one| format!("{all}; {one}")) {
+            Some(why) => Err(format!("degraded: {why}")),
             None => Ok(()),
         }
     }

@@ -2,14 +2,14 @@
 //!
 //! Conflicts come through here too, whoever wins: both need the remote version at hand, to compare and to keep.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::{
     Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, baseline_problem,
-    in_parallel, merge, mode_for, publish,
+    in_parallel, merge, mode_for, publish, unit,
 };
 use crate::{
     baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange, Surprise},
@@ -34,6 +34,8 @@ const WRITE_BYTES: usize = 1024 * 1024;
 pub(super) enum Prepared {
     /// To be published.
     Publish(Box<Publication>),
+    /// All of a directory that is wholly new, to be published as one.
+    NewDirectory(RelPath, Vec<Publication>),
     /// The local side won: its version is to be sent, and the remote one kept as a copy first.
     KeepRemote(Box<Task>, Staged),
     /// The bucket holds an earlier version of ours: the local one is to be sent.
@@ -86,9 +88,17 @@ pub(super) async fn run(
         Durability::Batch
     };
     let mut prepared = Vec::with_capacity(batch.len());
+    let mut wanted = BTreeMap::new();
+    for unit in batch.iter().filter_map(|task| unit::unit_of(context, task)) {
+        *wanted.entry(unit).or_insert(0) += 1;
+    }
     let mut ended = Ok(());
     {
-        let stage = |task| prepare(context.clone(), task, durability);
+        let stage = |task| {
+            let unit = unit::unit_of(context, &task);
+            let staged = prepare(context.clone(), task, durability);
+            async move { staged.await.map(|staged| (unit, staged)) }
+        };
         let mut results = std::pin::pin!(in_parallel(context.concurrency, batch, stage));
         while let Some(result) = results.next().await {
             match result.map_err(ExecuteError::from).flatten() {
@@ -101,6 +111,7 @@ pub(super) async fn run(
             }
         }
     }
+    let prepared = unit::keep_whole(context, &wanted, prepared).await;
     let blocking = context.clone();
     let published =
         tokio::task::spawn_blocking(move || publish::publish_all(&blocking, prepared, durability))

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::{
     Context, Effect, ExecuteError, Failure, Outcome,
     incoming::{Kind, Prepared, Publication},
+    unit,
 };
 use crate::{
     baseline::{Certainty, LocalVersion, Row, RowChange},
@@ -14,7 +15,7 @@ use crate::{
     plan::{Direction, Task},
     reconcile::Decision,
     report::{ConflictEntry, Side},
-    stage::{Durability, Published, Staged},
+    stage::{Durability, Published, Staged, create_directory},
 };
 
 /// What publishing a batch came to.
@@ -47,7 +48,10 @@ pub(super) fn publish_all(
                 publication.fate,
                 publication.kind.surprise(),
             )),
-            Prepared::KeepRemote(..) | Prepared::Overtaken(_) | Prepared::Finished(_) => None,
+            Prepared::NewDirectory(..)
+            | Prepared::KeepRemote(..)
+            | Prepared::Overtaken(_)
+            | Prepared::Finished(_) => None,
         })
         .collect();
     if !displacements.is_empty() {
@@ -68,6 +72,9 @@ pub(super) fn publish_all(
             Prepared::Publish(publication) => {
                 let outcome = publish(context, *publication, &mut batch)?;
                 batch.outcomes.push(outcome);
+            }
+            Prepared::NewDirectory(directory, files) => {
+                publish_directory(context, &directory, files, &mut batch)?;
             }
             Prepared::KeepRemote(task, staged) => keep_remote(context, *task, staged, &mut batch)?,
         }
@@ -135,6 +142,55 @@ fn publish(
         change: Box::new(RowChange::Record(row)),
         effect,
     })
+}
+
+/// Publishes all of a new directory at once, or its files one by one where there is a directory by now.
+fn publish_directory(
+    context: &Context,
+    directory: &RelPath,
+    files: Vec<Publication>,
+    batch: &mut PublishedBatch,
+) -> Result<(), ExecuteError> {
+    if !matches!(context.mount.root.look(directory), Ok(None)) {
+        for file in files {
+            let outcome = publish(context, file, batch)?;
+            batch.outcomes.push(outcome);
+        }
+        return Ok(());
+    }
+    let (mut staged, mut rest) = (Vec::new(), Vec::new());
+    for file in files {
+        staged.push((file.path.clone(), file.staged));
+        rest.push((file.path, file.remote, file.digest, file.entry));
+    }
+    match create_directory(&context.mount.root, directory, staged) {
+        Ok(Some(fingerprints)) => {
+            for ((path, remote, digest, entry), fingerprint) in rest.into_iter().zip(fingerprints) {
+                context.progress.file_done(&path);
+                let row = Row {
+                    path,
+                    local: Some(LocalVersion::seen(fingerprint, SystemTime::now())),
+                    remote: Some(remote),
+                    digest,
+                };
+                batch.outcomes.push(Outcome::Done {
+                    change: Box::new(RowChange::Record(row)),
+                    effect: Effect::Downloaded(entry),
+                });
+            }
+        }
+        Ok(None) => {
+            let stale = rest.into_iter().map(|(path, ..)| Outcome::Stale(path));
+            batch.outcomes.extend(stale);
+        }
+        Err(error) => {
+            for (path, ..) in rest {
+                let outcome = unit::failed_directory(context, &path, &error)?;
+                batch.outcomes.push(outcome);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The local side won: the remote version becomes a copy, and only then may the local one replace it in the bucket.

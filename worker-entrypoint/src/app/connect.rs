@@ -6,7 +6,7 @@ use hiclaw_sync::{exit::Exit, settings::Settings, worker::Worker};
 use sync_core::{backoff::Backoff, layout::ResolvedLayout};
 use tokio::time::Instant;
 
-use crate::{adapter::SyncEngine, engine::chain};
+use crate::{adapter::SyncEngine, command::Place, engine::chain};
 
 /// Waits after failures to reach the store, and when to give up.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -35,8 +35,11 @@ pub(super) async fn worker(settings: &Settings) -> anyhow::Result<Worker> {
 pub(super) async fn engine(
     worker: &Worker,
     pull_interval: Duration,
+    place: &Place,
 ) -> anyhow::Result<Arc<SyncEngine>> {
-    Ok(Arc::new(SyncEngine::open(worker, pull_interval).await?))
+    Ok(Arc::new(
+        SyncEngine::open(worker, pull_interval, place).await?,
+    ))
 }
 
 /// True when both layouts mirror the same directories.
