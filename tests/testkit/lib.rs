@@ -15,6 +15,7 @@ pub mod matrix;
 pub mod model;
 pub mod observe;
 pub mod openclaw;
+pub mod process;
 pub mod proxy;
 pub mod runtime;
 pub mod store;
