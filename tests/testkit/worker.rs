@@ -213,12 +213,23 @@ impl Builder {
     }
 }
 
-/// `program` as the first process of a PID namespace. The end of `unshare` is its end.
+/// What makes a program the first process of a PID namespace. The end of `unshare` is its end.
+const NAMESPACE: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+
 fn first_process(program: &std::ffi::OsStr) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
-    command.arg(program);
+    command.args(NAMESPACE).arg(program);
     command
+}
+
+/// Why [`Builder::as_first_process`] can't be used here; `None` when it can.
+#[must_use]
+pub fn no_namespace() -> Option<String> {
+    match Command::new("unshare").args(NAMESPACE).arg("true").output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("unshare: {error}")),
+    }
 }
 
 /// `program`, which sees `opt` as `/opt`; its process keeps its id.
