@@ -12,6 +12,8 @@ mod error;
 mod journal;
 mod memory;
 mod order;
+mod remote;
+mod uploads;
 
 use std::{path::Path, time::SystemTime};
 
@@ -20,6 +22,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 pub use self::{
     displacement::{Displacement, Fate, Surprise},
     error::BaselineError,
+    remote::{RemoteVersion, Written},
+    uploads::{Refusals, UnfinishedUpload},
 };
 use self::{
     error::{failed, unwritten},
@@ -34,7 +38,11 @@ use crate::{
 };
 
 /// Raised whenever the tables change; another version's baseline is thrown away.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
+
+/// NORMAL: a power failure may lose the newest rows, which costs a comparison; a fsync per row would cost more.
+const PRAGMAS: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2000;";
 
 /// What is known of one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +70,17 @@ impl LocalVersion {
     /// A version as a look at `now` showed it.
     #[must_use]
     pub fn seen(fingerprint: Fingerprint, now: SystemTime) -> Self {
-        let certainty = if fingerprint.is_racy(now) {
+        Self::new(fingerprint, fingerprint.is_racy(now))
+    }
+
+    /// A version that we put in place at `now`.
+    #[must_use]
+    pub fn published(fingerprint: Fingerprint, now: SystemTime) -> Self {
+        Self::new(fingerprint, fingerprint.is_racy_as_published(now))
+    }
+
+    fn new(fingerprint: Fingerprint, is_racy: bool) -> Self {
+        let certainty = if is_racy {
             Certainty::Racy
         } else {
             Certainty::Settled
@@ -81,15 +99,6 @@ pub enum Certainty {
     Settled,
     /// The file was written in the same tick of the clock as it was looked at: hash it once more.
     Racy,
-}
-
-/// The remote half of a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteVersion {
-    /// Entity tag.
-    pub etag: ETag,
-    /// Size of the content.
-    pub size_bytes: u64,
 }
 
 /// An open baseline. Not shared between processes: the engine's lock sees to it.
@@ -122,12 +131,16 @@ impl Baseline {
     }
 
     fn try_open(file: &Path, binding: &str) -> Result<Self, BaselineError> {
+        let is_new = !file.exists();
         let connection = Connection::open(file).map_err(failed("open"))?;
         order::register(&connection).map_err(failed("open"))?;
-        // NORMAL: a power failure may lose the newest rows, which costs a comparison; a fsync per row would cost more.
-        connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2000;")
-            .map_err(failed("open"))?;
+        // A new file holds nothing that could be lost: not waiting for the disk saves a start a good part of its time.
+        let pragmas = if is_new {
+            "PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL; PRAGMA cache_size = -2000;"
+        } else {
+            PRAGMAS
+        };
+        connection.execute_batch(pragmas).map_err(failed("open"))?;
         let version: i64 = connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(failed("open"))?;
@@ -150,6 +163,7 @@ impl Baseline {
         if version != SCHEMA_VERSION {
             baseline.create_tables()?;
         }
+        baseline.create_upload_tables()?;
         baseline.order = order::of_rows(&baseline.connection).map_err(failed("open"))?;
         baseline
             .connection
@@ -157,6 +171,10 @@ impl Baseline {
             .map_err(failed("create"))?;
         if baseline.value("binding")?.as_deref() != Some(binding) {
             baseline.rebind(binding)?;
+        }
+        if is_new {
+            let connection = &baseline.connection;
+            connection.execute_batch(PRAGMAS).map_err(failed("open"))?;
         }
         Ok(baseline)
     }
@@ -359,9 +377,9 @@ pub enum RowChange {
 /// The table of rows; the collation of its key is the order that rows come in.
 const PATH_COLUMNS: &str = "path TEXT PRIMARY KEY, digest BLOB NOT NULL,
     local_size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, mode INTEGER, racy INTEGER,
-    etag TEXT, remote_size INTEGER";
+    etag TEXT, remote_size INTEGER, written INTEGER";
 const COLUMNS: &str =
-    "path, digest, local_size, mtime, ctime, inode, mode, racy, etag, remote_size";
+    "path, digest, local_size, mtime, ctime, inode, mode, racy, etag, remote_size, written";
 
 /// Reads a row; `None` for one that isn't ours (an unsafe path, a digest of another length).
 fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Row>> {
@@ -386,6 +404,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Row>> {
         Some(etag) => Some(RemoteVersion {
             etag: ETag::new(&etag),
             size_bytes: row.get::<_, i64>(9)?.cast_unsigned(),
+            written: remote::read_time(row.get(10)?),
         }),
     };
     Ok(Some(Row {
@@ -421,7 +440,7 @@ fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
         .execute([row.path.as_str()])?;
     let fingerprint = row.local.map(|local| local.fingerprint);
     connection
-        .prepare_cached(&format!("INSERT OR REPLACE INTO path ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"))?
+        .prepare_cached(&format!("INSERT OR REPLACE INTO path ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"))?
         .execute(params![
             row.path.as_str(),
             row.digest.as_bytes().as_slice(),
@@ -433,6 +452,7 @@ fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
             row.local.map(|local| local.certainty == Certainty::Racy),
             row.remote.as_ref().map(|remote| remote.etag.as_str()),
             row.remote.as_ref().map(|remote| remote.size_bytes.cast_signed()),
+            row.remote.as_ref().and_then(|remote| remote::write_time(remote.written)),
         ])
         .map(drop)
 }

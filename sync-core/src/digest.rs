@@ -1,6 +1,10 @@
 //! What tells two contents apart: our SHA-256 and the store's ETag.
 
+mod parted;
+
 use std::fmt;
+
+pub use self::parted::{PartedDigest, PartedHasher};
 
 /// The SHA-256 of a file's whole content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,14 +35,26 @@ impl Digest {
         to_hex(&self.0)
     }
 
-    /// Reads what [`Digest::to_hex`] writes; `None` for anything else.
+    /// Takes 64 hexadecimal digits; `None` for anything else.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let pairs = text.as_bytes().chunks(2);
-        let bytes: Option<Vec<u8>> = pairs
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect();
-        Self::from_slice(&bytes?).filter(|digest| digest.to_hex() == text)
+        let mut bytes = [0; 32];
+        let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if text.len() != 2 * bytes.len() || !digits {
+            return None;
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// Takes the form that `x-amz-checksum-sha256` has; `None` unless it is one of 32 bytes.
+    #[must_use]
+    pub fn from_base64(text: &str) -> Option<Self> {
+        use base64::Engine as _;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+        Self::from_slice(&bytes.ok()?)
     }
 
     /// The form that `x-amz-checksum-sha256` has.
@@ -93,6 +109,56 @@ impl fmt::Display for ETag {
     }
 }
 
+/// SHA-256 and length of one content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SizedDigest {
+    /// The SHA-256.
+    pub digest: Digest,
+    /// Number of bytes hashed.
+    pub size_bytes: u64,
+}
+
+/// Computes a [`SizedDigest`] piece by piece. MD5 takes three times as long as SHA-256 where the processor helps with
+/// the latter, so it is computed only where an `ETag` is to be compared: see [`ContentHasher`].
+#[derive(Clone, Default)]
+pub struct DigestHasher {
+    sha256: sha2::Sha256,
+    size_bytes: u64,
+}
+
+impl DigestHasher {
+    /// Number of bytes hashed so far.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Adds the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        use sha2::Digest as _;
+        self.sha256.update(bytes);
+        self.size_bytes += bytes.len() as u64;
+    }
+
+    /// The hash of all pieces.
+    #[must_use]
+    pub fn finish(self) -> SizedDigest {
+        use sha2::Digest as _;
+        SizedDigest {
+            digest: Digest(self.sha256.finalize().into()),
+            size_bytes: self.size_bytes,
+        }
+    }
+}
+
+impl fmt::Debug for DigestHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DigestHasher")
+            .field("size_bytes", &self.size_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
 /// SHA-256 and MD5 of one content, computed in one reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentHash {
@@ -113,6 +179,12 @@ pub struct ContentHasher {
 }
 
 impl ContentHasher {
+    /// Number of bytes hashed so far.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
     /// Adds the next piece.
     pub fn update(&mut self, bytes: &[u8]) {
         use sha2::Digest as _;
@@ -128,6 +200,17 @@ impl ContentHasher {
         ContentHash {
             digest: Digest(self.sha256.finalize().into()),
             md5_hex: to_hex(&self.md5.finalize()),
+            size_bytes: self.size_bytes,
+        }
+    }
+}
+
+impl ContentHash {
+    /// The same without the MD5.
+    #[must_use]
+    pub fn sized_digest(&self) -> SizedDigest {
+        SizedDigest {
+            digest: self.digest,
             size_bytes: self.size_bytes,
         }
     }
@@ -174,6 +257,19 @@ mod tests {
             "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
         );
         assert_eq!(hash.size_bytes, 3);
+        let digest = hash.digest;
+        assert_eq!(Digest::from_hex(&digest.to_hex()), Some(digest));
+        assert_eq!(Digest::from_base64(&digest.to_base64()), Some(digest));
+        for wrong in [
+            "",
+            "ba78",
+            &"é".repeat(32),
+            &"g".repeat(64),
+            &"+1".repeat(32),
+        ] {
+            assert_eq!(Digest::from_hex(wrong), None, "{wrong}");
+            assert_eq!(Digest::from_base64(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -9,22 +9,27 @@ mod attributes;
 pub(crate) mod carry;
 mod clear;
 mod delete;
+mod fetch;
 mod incoming;
 mod merge;
 mod publish;
+mod rewritten;
 mod unit;
 mod upload;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use futures_util::{Stream, StreamExt as _};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::upload::abort_abandoned as abort_abandoned_uploads;
 use crate::{
     baseline::{BaselineError, RowChange},
+    content,
     failpoint::Point,
     join::Observed,
     layout::{Executable, ReloadUnit},
@@ -36,12 +41,9 @@ use crate::{
     reconcile::{Decision, reconcile},
     report::{ConflictEntry, Entry, Problem, ProblemKind, Report},
     root::LocalError,
-    store::{ObjectStore, StoreError, StoreErrorKind},
+    store::{ObjectStore, StoreError, StoreErrorKind, Support, probe},
     validate::Validate,
 };
-
-/// Incoming files staged before they are published together.
-const BATCH_FILES: usize = 1000;
 
 /// What executing needs.
 pub(crate) struct Context {
@@ -57,6 +59,10 @@ pub(crate) struct Context {
     pub(crate) validator: Option<Arc<dyn Validate>>,
     /// Reload units of which nothing was published, although something is there.
     pub(crate) withheld: Mutex<BTreeSet<ReloadUnit>>,
+    /// One for each transfer that may be under way: files, parts and stretches of files share them.
+    pub(crate) transfers: Semaphore,
+    /// `ETag`s of the form of an MD5 turned out to be none.
+    pub(crate) tags_are_opaque: AtomicBool,
 }
 
 /// What executing one plan did.
@@ -124,8 +130,12 @@ pub(crate) enum Failure {
 
 impl From<LocalError> for Failure {
     fn from(error: LocalError) -> Self {
-        // Gone between the look and the act.
-        if error.kind() == std::io::ErrorKind::NotFound {
+        // Gone between the look and the act, or its directory became something else.
+        let gone = [
+            std::io::ErrorKind::NotFound,
+            std::io::ErrorKind::NotADirectory,
+        ];
+        if gone.contains(&error.kind()) || content::is_link(&error) {
             Self::Stale
         } else {
             Self::Local(error)
@@ -167,13 +177,14 @@ pub(crate) async fn execute(
         }
     }
     uploads.extend(clear::run(context, in_the_way, executed).await?);
-    for batch in unit::batches(context, incoming, BATCH_FILES) {
-        uploads.extend(incoming::run(context, batch, executed).await?);
-    }
+    incoming.extend(rewritten::run(context, plan.rewritten, executed).await?);
+    uploads.extend(incoming::run(context, incoming, executed).await?);
     let sent: Vec<_> = uploads.iter().filter_map(inode_of).collect();
     upload::run(context, uploads, executed).await?;
     context.note_sent(sent, executed);
-    let deletes = unit::deletes(context, without_halves_of_renames(context, deletes));
+    let mut deletes = without_halves_of_renames(context, deletes);
+    delete::retain_certain(context, &mut deletes, &plan.doubtful).await?;
+    let deletes = unit::deletes(context, deletes);
     delete::run(context, deletes, executed).await
 }
 
@@ -246,6 +257,12 @@ where
 }
 
 impl Context {
+    /// Waits for the turn of a transfer, which lasts until the permit is dropped.
+    pub(crate) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        // `None` where it was closed, which nobody does.
+        self.transfers.acquire().await.ok()
+    }
+
     /// An entry of the report for a path.
     pub(crate) fn entry(&self, path: &RelPath, handling: &Handling, bytes: u64) -> Entry {
         Entry {
@@ -288,6 +305,17 @@ impl Context {
             kind,
             message: message.into(),
         }
+    }
+
+    /// Whether the store keeps the key of a path as it is. SeaweedFS takes `\` for `/`; asked once, and only where such a
+    /// path is to be sent.
+    pub(crate) async fn keeps_key(&self, path: &RelPath) -> Result<bool, StoreError> {
+        if !path.as_str().contains('\\') {
+            return Ok(true);
+        }
+        let ask = || probe::keeps_backslashes(&*self.store, &self.mount.prefix);
+        let found = self.mount.backslashes.get_or_try_init(ask).await?;
+        Ok(*found == Support::Yes)
     }
 
     /// What a failed task is: an outcome of its path, or the end of the pass.

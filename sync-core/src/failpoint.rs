@@ -93,7 +93,7 @@ points! {
     MultipartCreated = "multipart-created",
     /// A part of a multipart upload was sent.
     PartSent = "part-sent",
-    /// All parts are sent and verified; the upload is not complete.
+    /// All parts are sent; the upload is not complete.
     PartsSent = "parts-sent",
     /// A multipart upload is complete.
     MultipartCompleted = "multipart-completed",
@@ -139,7 +139,7 @@ pub enum Then {
 /// What a test does at the moments. Called on the engine's threads, with locks of the engine held at times: it must not
 /// call into the session.
 pub trait Hook: Send + Sync {
-    /// `point` was reached by the session over the mount at `place`; for parts of an upload, by the object `place`.
+    /// `point` was reached by the session over the mount at `place`.
     fn reached(&self, point: Point, place: &Path) -> Then;
 
     /// True when [`Hook::reached`] ended the session over the mount at `place`.

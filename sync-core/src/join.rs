@@ -5,7 +5,7 @@
 use std::iter::Peekable;
 
 use crate::{
-    baseline::Row,
+    baseline::{RemoteVersion, Row, Written},
     local::LocalEntry,
     order::KeyOrder,
     path::{ObjectKey, RelPath},
@@ -20,16 +20,17 @@ pub struct RemoteEntry {
     /// Its key: prefix and path, but for files that are still stored under an older key.
     pub key: ObjectKey,
     /// What the store says of it.
-    pub version: crate::baseline::RemoteVersion,
+    pub version: RemoteVersion,
 }
 
 impl RemoteEntry {
     /// An entry for a listed object whose key is `path` under the mount's prefix.
     #[must_use]
     pub fn new(path: RelPath, key: ObjectKey, object: ListedObject) -> Self {
-        let version = crate::baseline::RemoteVersion {
+        let version = RemoteVersion {
             etag: object.etag,
             size_bytes: object.size_bytes,
+            written: Written::at(object.modified),
         };
         Self { path, key, version }
     }
@@ -107,7 +108,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        baseline::RemoteVersion,
         digest::{Digest, ETag},
         local::{Fingerprint, LocalKind},
     };
@@ -141,10 +141,7 @@ mod tests {
     }
 
     fn remote(text: &str) -> RemoteEntry {
-        let version = RemoteVersion {
-            etag: ETag::new("e"),
-            size_bytes: 0,
-        };
+        let version = RemoteVersion::new(ETag::new("e"), 0);
         RemoteEntry {
             path: path(text),
             key: ObjectKey::new(text).unwrap(),

@@ -6,6 +6,7 @@
 mod place;
 
 use std::{
+    collections::BTreeMap,
     fs::{File, TryLockError},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -15,9 +16,11 @@ use std::{
 pub use self::place::OtherPlace;
 use self::place::Place;
 use crate::{
-    baseline::{Baseline, BaselineError, Row},
+    baseline::{Baseline, BaselineError, RemoteVersion, Row},
     failpoint::{self, Point},
+    join::RemoteEntry,
     layout::{Mount, Rules},
+    link,
     local::LocalEntry,
     order::KeyOrder,
     path::{Prefix, RelPath},
@@ -25,7 +28,7 @@ use crate::{
     root::{LocalError, Root, STATE_DIRECTORY},
     selection::Selection,
     stage::{self, RecoverError},
-    store::{Capabilities, ObjectStore},
+    store::{Capabilities, ObjectStore, Support},
 };
 
 /// Rows read from the baseline at once.
@@ -44,6 +47,9 @@ pub struct OpenMount {
     pub root: Arc<Root>,
     baseline: Mutex<Baseline>,
     capabilities: RwLock<Option<Capabilities>>,
+    refused: Mutex<BTreeMap<RelPath, (RemoteVersion, String)>>,
+    /// Whether the store keeps a `\` in a key, once that was asked.
+    pub(crate) backslashes: tokio::sync::OnceCell<Support>,
     _lock: File,
 }
 
@@ -149,6 +155,8 @@ impl OpenMount {
             root: Arc::new(root),
             baseline: Mutex::new(baseline),
             capabilities: RwLock::new(None),
+            refused: Mutex::default(),
+            backslashes: tokio::sync::OnceCell::new(),
             _lock: lock,
         })
     }
@@ -206,6 +214,36 @@ impl OpenMount {
             kind,
             fingerprint,
         }))
+    }
+
+    /// True for a small file whose whole content names something here, as the target of a link at its place would.
+    pub(crate) fn reads_like_a_link(&self, path: &RelPath, size_bytes: u64) -> bool {
+        use std::io::Read as _;
+        if size_bytes > link::MAX_TARGET_BYTES as u64 {
+            return false;
+        }
+        let mut content = Vec::new();
+        let read = self.root.open_file(path).is_ok_and(|(file, _)| {
+            let mut start = file.take(link::MAX_TARGET_BYTES as u64 + 1);
+            start.read_to_end(&mut content).is_ok()
+        });
+        let named = link::leads_to(path, &content, &self.rules);
+        !read || named.is_some_and(|named| matches!(self.root.look(&named), Ok(Some(_))))
+    }
+
+    /// What is known of an object that can't be made a file or link here, if it is still this version.
+    pub(crate) fn refusal(&self, remote: &RemoteEntry) -> Option<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let (version, message) = refused.get(&remote.path)?;
+        (*version == remote.version).then(|| message.clone())
+    }
+
+    /// Remembers it, so that it isn't brought again in every pass only to be refused again.
+    pub(crate) fn refuse(&self, remote: &RemoteEntry, message: String) {
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(remote.path.clone(), (remote.version.clone(), message));
     }
 
     /// The baseline's rows in its order: all, or those at and below `scope`.

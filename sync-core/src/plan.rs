@@ -16,7 +16,10 @@ mod renames;
 mod tally;
 mod units;
 
-use std::{collections::HashSet, io};
+use std::{
+    collections::{BTreeSet, HashSet},
+    io,
+};
 
 use self::planner::{Planner, RemoteView};
 pub(crate) use self::{
@@ -110,6 +113,10 @@ pub(crate) struct MountPlan {
     pub(crate) later: Vec<Task>,
     /// Paths to plan anew then: what comes later lies at or below them.
     pub(crate) again: Vec<RelPath>,
+    /// Files whose object was written again with the same content: its attributes may be others.
+    pub(crate) rewritten: Vec<Task>,
+    /// Deletes of files whose object the store may have left out of the listing: its key has to be asked for first.
+    pub(crate) doubtful: BTreeSet<RelPath>,
 }
 
 impl MountPlan {

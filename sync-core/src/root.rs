@@ -6,8 +6,12 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags};
@@ -65,6 +69,7 @@ pub struct Root {
     descriptor: OwnedFd,
     staging: OwnedFd,
     path: PathBuf,
+    contents_opened: AtomicU64,
 }
 
 /// What keeps a file from being put at a path.
@@ -113,12 +118,19 @@ impl Root {
             descriptor,
             staging,
             path: path.to_owned(),
+            contents_opened: AtomicU64::new(0),
         })
     }
 
     /// A failpoint of the session over this directory.
     pub(crate) fn reached(&self, point: Point) {
         failpoint::reached(point, &self.path);
+    }
+
+    /// How many files were opened to read their content since the mount was opened.
+    #[must_use]
+    pub fn contents_opened(&self) -> u64 {
+        self.contents_opened.load(Ordering::Relaxed)
     }
 
     /// Where the mount was when it was opened.
@@ -159,6 +171,7 @@ impl Root {
             BENEATH,
         )
         .map_err(|error| failed(error.into()))?;
+        self.contents_opened.fetch_add(1, Ordering::Relaxed);
         let file = File::from(descriptor);
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
@@ -170,7 +183,7 @@ impl Root {
         Ok((file, Fingerprint::of(&metadata)))
     }
 
-    /// What lies at `path`; `None` for nothing, also where its directory is missing or is a file.
+    /// What lies at `path`; `None` for nothing, also where its directory is missing, is a file or is a link.
     pub fn look(&self, path: &RelPath) -> Result<Option<(LocalKind, Fingerprint)>, LocalError> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
@@ -214,6 +227,64 @@ impl Root {
                 InTheWay::Nothing
             }
         })
+    }
+
+    /// The target of a symbolic link, and the link's fingerprint. Not followed, of course.
+    pub fn read_link(&self, path: &RelPath) -> Result<(Vec<u8>, Fingerprint), LocalError> {
+        let failed = |error: io::Error| LocalError::new("read the link", path, error);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let parent = self.open_parent(path).map_err(failed)?;
+        let descriptor = rustix::fs::openat(&parent, path.file_name(), flags, Mode::empty())
+            .map_err(|error| failed(error.into()))?;
+        // Of the link that was opened, whatever has its name by now.
+        let target = rustix::fs::readlinkat(&descriptor, c"", Vec::new())
+            .map_err(|error| failed(error.into()))?;
+        let metadata = File::from(descriptor).metadata().map_err(failed)?;
+        Ok((target.into_bytes(), Fingerprint::of(&metadata)))
+    }
+
+    /// Gives a file other permission bits if it is still the version `expected`; `None` if it isn't, or if it has other
+    /// names, which would change with it. The fingerprint is the one to record: after the change, unless somebody wrote
+    /// meanwhile; then one that shows the write to the next look.
+    pub(crate) fn set_permissions(
+        &self,
+        path: &RelPath,
+        expected: &Fingerprint,
+        permissions: u32,
+    ) -> Result<Option<Fingerprint>, LocalError> {
+        let failed = |error: io::Error| LocalError::new("change the mode of", path, error);
+        let (file, found) = self.open_file(path)?;
+        if found != *expected || file.metadata().map_err(failed)?.nlink() > 1 {
+            return Ok(None);
+        }
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(permissions & 0o777))
+            .map_err(|error| failed(error.into()))?;
+        let after = Fingerprint::of(&file.metadata().map_err(failed)?);
+        Ok(Some(if after.is_same_but_renamed(expected) {
+            after
+        } else {
+            expected.with_permissions(permissions)
+        }))
+    }
+
+    /// The outermost place above `path` that is something other than a directory.
+    pub(crate) fn not_a_directory_above(
+        &self,
+        path: &RelPath,
+    ) -> Result<Option<RelPath>, LocalError> {
+        let mut above: Vec<RelPath> =
+            std::iter::successors(path.parent(), RelPath::parent).collect();
+        above.reverse();
+        for place in above {
+            match self.look(&place)? {
+                Some((LocalKind::Directory, _)) => {}
+                Some((LocalKind::File | LocalKind::Symlink | LocalKind::Special, _)) => {
+                    return Ok(Some(place));
+                }
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 
     /// The staging directory.
@@ -302,7 +373,7 @@ fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    ) || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 /// The kind of a directory entry.

@@ -8,29 +8,28 @@
 mod aside;
 mod copies;
 mod directory;
+mod displaced;
+mod link;
 mod recovery;
 mod take;
+mod writer;
 
-use std::{
-    fs::File,
-    io::{self, Write as _},
-    os::fd::OwnedFd,
-    os::unix::fs::PermissionsExt as _,
-    sync::Arc,
-};
+use std::{fs::File, io, os::fd::OwnedFd, sync::Arc};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use self::copies::keep_copy;
 pub(crate) use self::directory::{StagedTree, create_directory};
+pub(crate) use self::writer::Writeback;
 pub use self::{
     aside::{KeptAside, keep_aside},
     recovery::{RecoverError, recover},
     take::{Taken, take_copy},
+    writer::{Hashes, StageWriter},
 };
 use crate::{
     baseline::{Displacement, Fate, Surprise},
-    digest::{ContentHash, ContentHasher},
+    digest::{ContentHash, Digest, SizedDigest},
     failpoint::{self, Point},
     local::{Fingerprint, LocalKind},
     path::RelPath,
@@ -38,21 +37,26 @@ use crate::{
     root::{self, LocalError, Root},
 };
 
-/// A file growing in the staging directory. Removed when dropped unfinished.
-#[derive(Debug)]
-pub struct StageWriter {
-    slot: Slot,
-    file: File,
-    hasher: ContentHasher,
-}
-
 /// A complete file in the staging directory, no longer open: a batch may be larger than the limit of open files.
 /// Removed when dropped unpublished.
 #[derive(Debug)]
 pub struct Staged {
     slot: Slot,
     fingerprint: Fingerprint,
-    hash: ContentHash,
+    hash: SizedDigest,
+    md5_hex: Option<String>,
+    synced: Synced,
+    /// Content of the version that it displaces, where that is known.
+    displaces: Option<Digest>,
+}
+
+/// Whether a staged file is on the disk already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synced {
+    /// It is.
+    Yes,
+    /// It waits for the sync of its batch.
+    No,
 }
 
 /// A name in the staging directory and whether it is ours to remove.
@@ -94,79 +98,45 @@ pub enum Published {
     Stale,
 }
 
-impl StageWriter {
-    /// Creates an empty staged file, readable by its owner only until it has its mode.
-    pub fn create(root: &Arc<Root>) -> Result<Self, LocalError> {
-        let name = staging_name();
-        let flags =
-            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let descriptor = rustix::fs::openat(
-            root.staging(),
-            name.as_str(),
-            flags,
-            Mode::RUSR | Mode::WUSR,
-        )
-        .map_err(|error| LocalError::new("stage a file in", root.path().display(), error))?;
-        let slot = Slot {
-            root: root.clone(),
-            name,
-            disposal: Disposal::RemoveOnDrop,
-        };
-        Ok(Self {
-            slot,
-            file: File::from(descriptor),
-            hasher: ContentHasher::default(),
-        })
-    }
-
-    /// Appends content.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
-        self.file.write_all(bytes).map_err(|error| {
-            LocalError::new("stage a file in", self.slot.root.path().display(), error)
-        })?;
-        self.hasher.update(bytes);
-        Ok(())
-    }
-
-    /// Sets permission bits and, where known, the modification time, and closes the file.
-    pub fn finish(
-        self,
-        mode: u32,
-        modified: Option<std::time::SystemTime>,
-        durability: Durability,
-    ) -> Result<Staged, LocalError> {
-        let Self { slot, file, hasher } = self;
-        let finished = || -> io::Result<Fingerprint> {
-            file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-            if let Some(time) = modified {
-                file.set_modified(time)?;
-            }
-            if durability == Durability::Each {
-                file.sync_all()?;
-            }
-            Ok(Fingerprint::of(&file.metadata()?))
-        };
-        let fingerprint = finished().map_err(|error| {
-            LocalError::new("stage a file in", slot.root.path().display(), error)
-        })?;
-        Ok(Staged {
-            slot,
-            fingerprint,
-            hash: hasher.finish(),
-        })
-    }
-}
-
 impl Staged {
     /// The hash of the content.
     #[must_use]
-    pub fn hash(&self) -> &ContentHash {
+    pub fn hash(&self) -> &SizedDigest {
         &self.hash
+    }
+
+    /// Whether it is a file or a link.
+    #[must_use]
+    pub fn kind(&self) -> LocalKind {
+        self.fingerprint.kind()
+    }
+
+    /// The MD5 of the content, where it was asked for.
+    #[must_use]
+    pub fn md5_hex(&self) -> Option<&str> {
+        self.md5_hex.as_deref()
+    }
+
+    /// Whether it is on the disk already.
+    pub(crate) fn synced(&self) -> Synced {
+        self.synced
+    }
+
+    /// Hashes the content once more, with MD5.
+    pub(crate) fn content_hash(&self) -> Result<ContentHash, LocalError> {
+        writer::hash_staged(&self.slot)
     }
 
     /// Its name in the staging directory.
     pub(crate) fn name(&self) -> &str {
         &self.slot.name
+    }
+
+    /// Tells what content the version to be displaced has, so that a write that its stat doesn't show is found.
+    #[must_use]
+    pub fn displacing(mut self, digest: Option<Digest>) -> Self {
+        self.displaces = digest;
+        self
     }
 
     /// What must be written down before [`Staged::replace`]: the version it expects to displace.
@@ -182,6 +152,7 @@ impl Staged {
             staged_name: self.slot.name.clone(),
             path: path.clone(),
             expected,
+            digest: self.displaces,
             staged_inode: self.fingerprint.inode,
             fate,
             surprise,
@@ -212,7 +183,7 @@ impl Staged {
 
     /// Publishes as a conflict copy of `side`'s version of `path`, unless there is one with the same content; gives where.
     pub fn keep_as_copy(mut self, path: &RelPath, side: Side) -> Result<RelPath, LocalError> {
-        if let Some(copy) = copies::existing(&self.slot.root, path, &self.hash)? {
+        if let Some(copy) = copies::existing(&self.slot.root, path, &self.hash, self.kind())? {
             return Ok(copy);
         }
         let copy = keep_copy(&self.slot.root, &self.slot.name, path, side)?;
@@ -246,8 +217,8 @@ impl Staged {
         let failed = |error: io::Error| LocalError::new("publish", path, error);
         let root = self.slot.root.clone();
         match root.look(path)? {
-            Some((LocalKind::File, found)) if found == *expected => {}
-            _ => return Ok(Published::Stale),
+            Some((_, found)) if found == *expected => {}
+            Some(_) | None => return Ok(Published::Stale),
         }
         root.reached(Point::BeforeExchange);
         meanwhile();
@@ -267,7 +238,9 @@ impl Staged {
         root.reached(Point::Exchanged);
         let fingerprint = self.published_fingerprint(path);
         let found = staged_fingerprint(&root, &self.slot.name).map_err(failed)?;
-        let surprised = found.is_some_and(|found| !found.is_same_but_renamed(expected));
+        let digest = self.displaces.as_ref();
+        let surprised = found
+            .is_some_and(|found| !displaced::is(&root, &self.slot.name, found, expected, digest));
         if surprised && surprise == Surprise::PutBack {
             return self.put_back(path, &parent).map(|()| Published::Stale);
         }
@@ -306,13 +279,13 @@ impl Staged {
     /// the staged one, which no longer matches and so shows the change to the next look.
     fn published_fingerprint(&self, path: &RelPath) -> Fingerprint {
         match self.slot.root.look(path) {
-            Ok(Some((LocalKind::File, now)))
+            Ok(Some((_, now)))
                 if now.is_same_but_renamed(&self.fingerprint)
                     && now.mode == self.fingerprint.mode =>
             {
                 now
             }
-            _ => self.fingerprint,
+            Ok(_) | Err(_) => self.fingerprint,
         }
     }
 }
@@ -333,8 +306,8 @@ impl Drop for Slot {
     }
 }
 
-/// Removes the local file if it is still the version `expected`, and the directories that it leaves empty. The
-/// displacement must have been written down under `staged_name`.
+/// Removes the local file if it is still the version `expected`, with the content `digest` where that is known, and the
+/// directories that it leaves empty. The displacement must have been written down under `staged_name`.
 ///
 /// The file is moved to the staging directory first: only what can no longer be reached by its name is looked at and
 /// then removed, so that a version written in between is found and put back.
@@ -343,11 +316,12 @@ pub fn remove(
     staged_name: &str,
     path: &RelPath,
     expected: &Fingerprint,
+    digest: Option<&Digest>,
 ) -> Result<Removed, LocalError> {
     let failed = |error: io::Error| LocalError::new("delete", path, error);
     match root.look(path)? {
         None => return Ok(Removed::Done),
-        Some((LocalKind::File, found)) if found == *expected => {}
+        Some((_, found)) if found.is_same_version(expected) => {}
         Some(_) => return Ok(Removed::Stale),
     }
     root.reached(Point::BeforeMovedAway);
@@ -365,7 +339,7 @@ pub fn remove(
     }
     root.reached(Point::MovedAway);
     let displaced = staged_fingerprint(root, staged_name).map_err(failed)?;
-    if displaced.is_some_and(|displaced| !displaced.is_same_but_renamed(expected)) {
+    if displaced.is_some_and(|found| !displaced::is(root, staged_name, found, expected, digest)) {
         return match root::rename(
             root.staging(),
             staged_name,

@@ -6,17 +6,25 @@
 //! - an error is classified once, here ([`StoreErrorKind`]); callers never look at status codes
 
 pub mod memory;
+pub mod parts;
 pub mod probe;
+mod range;
 mod read;
+mod resume;
 pub mod s3;
 
 use std::{
     fmt,
+    ops::Range,
     time::{Duration, SystemTime},
 };
 
-pub(crate) use self::read::again_if_it_breaks_off;
-pub use self::read::read_whole;
+use self::parts::MultipartStore;
+pub(crate) use self::{range::cut, read::again_if_it_breaks_off};
+pub use self::{
+    read::read_whole,
+    resume::{More, ObjectReader},
+};
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
@@ -44,6 +52,17 @@ pub trait ObjectStore: Send + Sync {
         if_match: Option<&'a ETag>,
     ) -> BoxFuture<'a, Result<Object, StoreError>>;
 
+    /// A stretch of the content of the version `if_match`; the information is that of the whole object. A store that
+    /// can't read in the middle sends everything, and what is not asked for is dropped here.
+    fn get_range<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+        range: Range<u64>,
+        if_match: &'a ETag,
+    ) -> BoxFuture<'a, Result<Object, StoreError>> {
+        Box::pin(async move { Ok(cut(self.get(key, Some(if_match)).await?, range)) })
+    }
+
     /// The object's metadata; `None` where there is no object.
     fn head<'a>(
         &'a self,
@@ -57,6 +76,11 @@ pub trait ObjectStore: Send + Sync {
         body: PutBody,
         options: PutOptions,
     ) -> BoxFuture<'a, Result<ETag, StoreError>>;
+
+    /// Uploads in parts, where the store takes them.
+    fn multipart(&self) -> Option<&dyn MultipartStore> {
+        None
+    }
 
     /// Removes an object. An absent one is no error unless `if_match` is given.
     fn delete<'a>(
@@ -74,6 +98,11 @@ pub trait ObjectStore: Send + Sync {
     /// What ties files to this store, whatever name it is reached by: the bucket.
     fn bucket(&self) -> String {
         self.identity()
+    }
+
+    /// What the store's own clock said in its latest answer; `None` where that isn't known.
+    fn clock(&self) -> Option<SystemTime> {
+        None
     }
 }
 
@@ -95,6 +124,8 @@ pub struct ListedObject {
     pub etag: ETag,
     /// Size of the content.
     pub size_bytes: u64,
+    /// When the object was written, by the store's clock.
+    pub modified: Option<SystemTime>,
 }
 
 /// What a HEAD or the head of a GET tells.
@@ -152,6 +183,18 @@ pub enum PutBody {
 }
 
 impl PutBody {
+    /// The same body once more; `None` where the file can't be had a second time.
+    #[must_use]
+    pub fn another(&self) -> Option<Self> {
+        match self {
+            Self::Bytes(bytes) => Some(Self::Bytes(bytes.clone())),
+            Self::File { file, size_bytes } => Some(Self::File {
+                file: file.try_clone().ok()?,
+                size_bytes: *size_bytes,
+            }),
+        }
+    }
+
     /// Size of the content.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

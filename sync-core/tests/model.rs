@@ -18,6 +18,9 @@ mod generate;
 #[path = "model/history.rs"]
 mod history;
 #[cfg(test)]
+#[path = "model/links.rs"]
+mod links;
+#[cfg(test)]
 #[path = "model/mass.rs"]
 mod mass;
 #[cfg(test)]
@@ -26,6 +29,9 @@ mod merged;
 #[cfg(test)]
 #[path = "model/obstacles.rs"]
 mod obstacles;
+#[cfg(test)]
+#[path = "model/parts.rs"]
+mod parts;
 #[cfg(test)]
 #[path = "model/points.rs"]
 mod points;

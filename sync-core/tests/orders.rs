@@ -56,10 +56,7 @@ mod tests {
         Row {
             path: RelPath::new(path).unwrap(),
             local: Some(LocalVersion::seen(fingerprint, std::time::UNIX_EPOCH)),
-            remote: Some(RemoteVersion {
-                etag: ETag::new("e"),
-                size_bytes: 0,
-            }),
+            remote: Some(RemoteVersion::new(ETag::new("e"), 0)),
             digest: Digest::from_bytes([0; 32]),
         }
     }

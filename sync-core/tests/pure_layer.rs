@@ -4,8 +4,9 @@
 mod tests {
     use std::{fs, path::Path};
 
-    const PURE: [&str; 10] = [
+    const PURE: [&str; 11] = [
         "layout",
+        "link",
         "merge",
         "reconcile",
         "guard",

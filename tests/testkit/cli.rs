@@ -127,8 +127,23 @@ impl Cli {
 
     /// Starts a command; it is killed when the result is dropped.
     pub fn spawn(&self, arguments: &[&str]) -> Result<Child> {
-        Command::new(tools::hiclaw_sync()?)
-            .args(&self.options)
+        self.spawn_words(&self.words(arguments)?)
+    }
+
+    /// The words of a command, program first.
+    pub fn words(&self, arguments: &[&str]) -> Result<Vec<String>> {
+        let program = tools::hiclaw_sync()?.display().to_string();
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        Ok(std::iter::once(program)
+            .chain(self.options.iter().cloned())
+            .chain(arguments)
+            .collect())
+    }
+
+    /// Starts another program in the environment of the commands, such as one that runs [`Cli::words`].
+    pub fn spawn_words(&self, words: &[String]) -> Result<Child> {
+        let (program, arguments) = words.split_first().context("no words")?;
+        Command::new(program)
             .args(arguments)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -140,7 +155,7 @@ impl Cli {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("start hiclaw-sync")
+            .with_context(|| format!("start {program}"))
     }
 }
 

@@ -90,7 +90,7 @@ pub struct GlobalOptions {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Store")]
     pub ca_cert: Option<PathBuf>,
 
-    /// How many transfers run at the same time
+    /// How many transfers (files, or parts of large ones) run at the same time; 32 unless given
     #[arg(long, global = true, value_name = "N", help_heading = "Store")]
     pub concurrency: Option<NonZeroUsize>,
 

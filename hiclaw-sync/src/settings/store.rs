@@ -16,8 +16,9 @@ use super::{
     values::{Deployment, Provider, base_url},
 };
 
-/// Transfers at the same time where nothing says how many.
-const DEFAULT_CONCURRENCY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+/// Transfers at the same time where nothing says how many: small files are waited for one round trip each, so a distant
+/// store gives as many files per round trip.
+const DEFAULT_CONCURRENCY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);
 const DEFAULT_BUCKET: &str = "hiclaw-storage";
 /// Variables that tell that the standard AWS sources are meant to be used.
 const AWS_VARIABLES: [&str; 10] = [

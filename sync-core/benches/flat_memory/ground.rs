@@ -11,7 +11,7 @@ use std::{
 };
 
 use sync_core::{
-    baseline::{Baseline, LocalVersion, RemoteVersion, Row, RowChange},
+    baseline::{Baseline, LocalVersion, RemoteVersion, Row, RowChange, Written},
     digest::{ContentHasher, Digest},
     layout::{Mount, Rules},
     local::Fingerprint,
@@ -111,6 +111,7 @@ fn row(shape: Shape, place: u64, fingerprint: Fingerprint, digest: Digest) -> Ou
         remote: Some(RemoteVersion {
             etag: tag(),
             size_bytes: CONTENT.len() as u64,
+            written: Written::At(SystemTime::UNIX_EPOCH),
         }),
         digest,
     })

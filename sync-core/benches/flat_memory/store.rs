@@ -1,6 +1,9 @@
 //! A store that lists a tree without holding it, and counts what it is asked.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
@@ -66,8 +69,8 @@ impl SimulatedStore {
     pub(crate) fn new(shape: Shape, listing: Listing, objects: u64) -> Self {
         let info = ObjectInfo {
             etag: tag(),
+            modified: Some(SystemTime::UNIX_EPOCH),
             size_bytes: CONTENT.len() as u64,
-            modified: None,
             metadata: Vec::new(),
         };
         Self {
@@ -101,6 +104,7 @@ impl SimulatedStore {
         let objects = (first..end).map(|place| ListedObject {
             key: self.key(place),
             etag: self.info.etag.clone(),
+            modified: Some(SystemTime::UNIX_EPOCH),
             size_bytes: self.info.size_bytes,
         });
         ListPage {

@@ -1,6 +1,6 @@
 //! What is written down before a version is moved out of the way.
 
-use crate::{local::Fingerprint, path::RelPath};
+use crate::{digest::Digest, local::Fingerprint, path::RelPath};
 
 /// A version of a file that was moved out of the way and not yet dealt with: the intent is written before the move, so
 /// that a crash in between loses nothing.
@@ -12,6 +12,8 @@ pub struct Displacement {
     pub path: RelPath,
     /// What the displaced file is expected to be; anything else found under the name is a version to keep.
     pub expected: Fingerprint,
+    /// The content it is expected to have, where that is known: a stat alone may hide a write.
+    pub digest: Option<Digest>,
     /// Inode of our own new version, which stands under the name before the exchange.
     pub staged_inode: u64,
     /// What becomes of the expected version.

@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::displacement::{Displacement, Fate, Surprise};
-use crate::{local::Fingerprint, path::RelPath};
+use crate::{digest::Digest, local::Fingerprint, path::RelPath};
 
 /// The open journal and what is noted in it.
 #[derive(Debug)]
@@ -35,6 +35,9 @@ struct Line {
     ours: u64,
     kept: bool,
     back: bool,
+    /// In base64, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
 }
 
 impl Journal {
@@ -120,6 +123,7 @@ impl From<&Displacement> for Line {
             ours: displacement.staged_inode,
             kept: displacement.fate == Fate::Kept,
             back: displacement.surprise == Surprise::PutBack,
+            digest: displacement.digest.as_ref().map(Digest::to_base64),
         }
     }
 }
@@ -136,6 +140,7 @@ impl From<Line> for Displacement {
                 inode: line.inode,
                 mode: line.mode,
             },
+            digest: line.digest.as_deref().and_then(Digest::from_base64),
             staged_inode: line.ours,
             fate: if line.kept {
                 Fate::Kept
@@ -166,6 +171,7 @@ mod tests {
                 inode: u64::MAX,
                 mode: 0o7777,
             },
+            digest: (name == "b").then(|| Digest::from_bytes([7; 32])),
             staged_inode: 3,
             fate: Fate::Kept,
             surprise: Surprise::PutBack,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Baseline, BaselineError, failed};
+use super::{Baseline, BaselineError, RemoteVersion, failed, remote::read_time};
 use crate::{digest::ETag, path::RelPath, report::Side};
 
 /// How long a tombstone counts, and deletes count together: longer than a store's replicas lag and than two scheduled
@@ -17,7 +17,7 @@ const MEMORY: Duration = Duration::from_mins(10);
 /// Made whatever the schema's version: losing what these tables hold costs nothing but caution.
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS tombstone (
-        path TEXT PRIMARY KEY, etag TEXT NOT NULL, buried INTEGER NOT NULL
+        path TEXT PRIMARY KEY, etag TEXT NOT NULL, remote_size INTEGER NOT NULL, written INTEGER, buried INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS deleted (side TEXT NOT NULL, at INTEGER NOT NULL, count INTEGER NOT NULL);";
 
@@ -25,8 +25,8 @@ pub(super) const TABLES: &str = "
 pub(super) fn bury(connection: &Connection, path: &RelPath) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO tombstone (path, etag, buried)
-             SELECT path, etag, ?2 FROM path WHERE path = ?1 AND etag IS NOT NULL",
+            "INSERT OR REPLACE INTO tombstone (path, etag, remote_size, written, buried)
+             SELECT path, etag, remote_size, written, ?2 FROM path WHERE path = ?1 AND etag IS NOT NULL",
         )?
         .execute(params![path.as_str(), seconds(SystemTime::now())])?;
     super::forget(connection, path)
@@ -59,15 +59,20 @@ impl Baseline {
     }
 
     /// The version of the object that was deleted lately, if one was.
-    pub fn tombstone(&self, path: &RelPath) -> Result<Option<ETag>, BaselineError> {
+    pub fn tombstone(&self, path: &RelPath) -> Result<Option<RemoteVersion>, BaselineError> {
         self.connection
-            .prepare_cached("SELECT etag FROM tombstone WHERE path = ?1")
+            .prepare_cached("SELECT etag, remote_size, written FROM tombstone WHERE path = ?1")
             .and_then(|mut statement| {
                 statement
-                    .query_row([path.as_str()], |row| row.get::<_, String>(0))
+                    .query_row([path.as_str()], |row| {
+                        Ok(RemoteVersion {
+                            etag: ETag::new(&row.get::<_, String>(0)?),
+                            size_bytes: row.get::<_, i64>(1)?.cast_unsigned(),
+                            written: read_time(row.get(2)?),
+                        })
+                    })
                     .optional()
             })
-            .map(|etag| etag.map(|etag| ETag::new(&etag)))
             .map_err(failed("read"))
     }
 
@@ -154,7 +159,10 @@ mod tests {
         baseline.apply(&[RowChange::Record(row("a"))]).unwrap();
         baseline.apply(&[RowChange::Bury(path.clone())]).unwrap();
         assert_eq!(baseline.row(&path).unwrap(), None);
-        assert_eq!(baseline.tombstone(&path).unwrap(), Some(ETag::new("e")));
+        assert_eq!(
+            baseline.tombstone(&path).unwrap().unwrap().etag,
+            ETag::new("e")
+        );
         baseline.apply(&[RowChange::Record(row("a"))]).unwrap();
         assert_eq!(baseline.tombstone(&path).unwrap(), None);
     }

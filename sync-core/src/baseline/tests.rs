@@ -15,8 +15,8 @@ pub(super) fn row(path: &str) -> Row {
             certainty: Certainty::Racy,
         }),
         remote: Some(RemoteVersion {
-            etag: ETag::new("e"),
-            size_bytes: 1,
+            written: Written::Before(SystemTime::UNIX_EPOCH + std::time::Duration::new(7, 5)),
+            ..RemoteVersion::new(ETag::new("e"), 1)
         }),
         digest: Digest::from_bytes([7; 32]),
     }
@@ -90,6 +90,7 @@ fn displacements_survive_a_reopening_until_they_are_finished() {
         staged_name: "x1".to_owned(),
         path: RelPath::new("a/b").unwrap(),
         expected: row("a").local.unwrap().fingerprint,
+        digest: Some(Digest::from_bytes([9; 32])),
         staged_inode: 9,
         fate: Fate::Kept,
         surprise: Surprise::Copy,

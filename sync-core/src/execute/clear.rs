@@ -52,6 +52,7 @@ fn make_way(
                 staged_name: stage::staging_name(),
                 path: task.observed.path.clone(),
                 expected: task.observed.local.as_ref()?.fingerprint,
+                digest: None,
                 staged_inode: 0,
                 fate: Fate::Kept,
                 surprise: Surprise::Copy,

@@ -1,6 +1,6 @@
 //! Removing what the other side removed.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::StreamExt as _;
 
@@ -9,11 +9,45 @@ use crate::{
     baseline::{Displacement, Fate, RowChange, Surprise},
     failpoint::Point,
     local::LocalKind,
+    path::RelPath,
     plan::Task,
     reconcile::Decision,
     stage::{self, Removed},
     store::{StoreError, StoreErrorKind, Support},
 };
+
+/// Drops the deletes of files here whose object is there all the same: some stores list an object `x` instead of what lies
+/// below `x/`.
+pub(super) async fn retain_certain(
+    context: &Arc<Context>,
+    tasks: &mut Vec<Task>,
+    doubtful: &BTreeSet<RelPath>,
+) -> Result<(), ExecuteError> {
+    let mut stays = BTreeSet::new();
+    let ask = |path: RelPath| {
+        let context = context.clone();
+        async move {
+            let found = context.store.head(&context.mount.prefix.key(&path)).await;
+            (path, found)
+        }
+    };
+    let paths: Vec<_> = doubtful.iter().cloned().collect();
+    let mut answers = std::pin::pin!(in_parallel(context.concurrency, paths, ask));
+    while let Some(answer) = answers.next().await {
+        match answer? {
+            (_, Ok(None)) => {}
+            (_, Err(error)) if error.kind.is_fatal() => return Err(error.into()),
+            // It is there, or not known to be gone.
+            (path, Ok(Some(_)) | Err(_)) => {
+                stays.insert(path);
+            }
+        }
+    }
+    tasks.retain(|task| {
+        task.decision != Decision::DeleteLocal || !stays.contains(&task.observed.path)
+    });
+    Ok(())
+}
 
 /// Deletes everything, on either side.
 pub(super) async fn run(
@@ -71,6 +105,7 @@ fn delete_local(context: &Context, tasks: &[Task]) -> Result<Vec<Outcome>, Execu
                     staged_name: stage::staging_name(),
                     path,
                     expected,
+                    digest: task.observed.baseline.as_ref().map(|row| row.digest),
                     staged_inode: 0,
                     fate: Fate::Superseded,
                     surprise: Surprise::PutBack,
@@ -95,11 +130,18 @@ fn delete_local(context: &Context, tasks: &[Task]) -> Result<Vec<Outcome>, Execu
             staged_name,
             path,
             expected,
+            digest,
             ..
         },
     ) in planned
     {
-        let removed = stage::remove(&context.mount.root, &staged_name, &path, &expected);
+        let removed = stage::remove(
+            &context.mount.root,
+            &staged_name,
+            &path,
+            &expected,
+            digest.as_ref(),
+        );
         if removed.is_ok() {
             settled.push(staged_name);
         }

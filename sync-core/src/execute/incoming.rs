@@ -2,33 +2,37 @@
 //!
 //! Conflicts come through here too, whoever wins: both need the remote version at hand, to compare and to keep.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
-use bytes::Bytes;
 use futures_util::StreamExt as _;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, baseline_problem,
-    in_parallel, merge, mode_for, publish, unit,
+    fetch::{changed_mode, fetch},
+    in_parallel, merge,
+    publish::{self, PublishedBatch},
+    unit,
 };
 use crate::{
     baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange, Surprise},
     digest::Digest,
     failpoint::Point,
     join::RemoteEntry,
-    local::Fingerprint,
+    local::{Fingerprint, LocalKind},
     path::RelPath,
     plan::{Task, hash_file},
     reconcile::Decision,
     report::{Entry, ProblemKind, Side},
-    stage::{Durability, StageWriter, Staged},
-    store::{Object, StoreError, StoreErrorKind, again_if_it_breaks_off},
+    stage::{Durability, Staged},
 };
 
 /// From this many files on one sync of the file system is cheaper than one of each file.
 const BATCH_SYNC_FILES: usize = 8;
-/// Bytes of an object gathered before they are written.
-const WRITE_BYTES: usize = 1024 * 1024;
+/// Files staged before they are published together.
+const BATCH_FILES: usize = 1000;
+/// Objects from this size on are asked for their digest before they are fetched to be compared.
+const ASK_FIRST_BYTES: u64 = 1024 * 1024;
 
 /// A task whose remote version is at hand.
 pub(super) enum Prepared {
@@ -53,6 +57,8 @@ pub(super) struct Publication {
     pub(super) fate: Fate,
     /// What the object holds, for the baseline.
     pub(super) remote: RemoteVersion,
+    /// Permissions to record instead of the file's, which are still to be sent.
+    pub(super) recorded_permissions: Option<u32>,
     /// The content that both sides are taken to agree on.
     pub(super) digest: Digest,
     pub(super) entry: Entry,
@@ -76,22 +82,25 @@ impl Kind {
     }
 }
 
-/// Brings a batch in. Gives the tasks to upload that follow from it.
+/// Brings everything in, in batches. Gives the tasks to upload that follow from it.
 pub(super) async fn run(
     context: &Arc<Context>,
-    batch: Vec<Task>,
+    tasks: Vec<Task>,
     executed: &mut Executed,
 ) -> Result<Vec<Task>, ExecuteError> {
-    let durability = if batch.len() < BATCH_SYNC_FILES {
+    let durability = if tasks.len() < BATCH_SYNC_FILES {
         Durability::Each
     } else {
         Durability::Batch
     };
-    let mut prepared = Vec::with_capacity(batch.len());
-    let mut wanted = BTreeMap::new();
-    for unit in batch.iter().filter_map(|task| unit::unit_of(context, task)) {
-        *wanted.entry(unit).or_insert(0) += 1;
-    }
+    let mut publisher = Publisher {
+        context,
+        durability,
+        under_way: None,
+        uploads: Vec::new(),
+    };
+    let mut prepared = Vec::new();
+    let mut units = unit::Staging::of(context, &tasks);
     let mut ended = Ok(());
     {
         let stage = |task| {
@@ -99,32 +108,70 @@ pub(super) async fn run(
             let staged = prepare(context.clone(), task, durability);
             async move { staged.await.map(|staged| (unit, staged)) }
         };
-        let mut results = std::pin::pin!(in_parallel(context.concurrency, batch, stage));
+        let mut results = std::pin::pin!(in_parallel(context.concurrency, tasks, stage));
         while let Some(result) = results.next().await {
             match result.map_err(ExecuteError::from).flatten() {
-                Ok(ready) => prepared.push(ready),
+                Ok((None, ready)) => prepared.push(ready),
+                Ok((Some(unit), ready)) => prepared.extend(units.take(context, unit, ready).await),
                 // What came before the end of the store is published all the same.
                 Err(error) => {
                     ended = Err(error);
                     break;
                 }
             }
+            if prepared.len() >= BATCH_FILES {
+                publisher
+                    .start(std::mem::take(&mut prepared), executed)
+                    .await?;
+            }
         }
     }
-    let prepared = unit::keep_whole(context, &wanted, prepared).await;
-    let blocking = context.clone();
-    let published =
-        tokio::task::spawn_blocking(move || publish::publish_all(&blocking, prepared, durability))
-            .await??;
-    context.mount.root.reached(Point::BatchSettled);
-    let mut rows = Vec::new();
-    for outcome in published.outcomes {
-        rows.extend(executed.take(outcome));
+    prepared.extend(units.broken_off(context));
+    publisher.start(prepared, executed).await?;
+    publisher.settle(executed).await?;
+    ended.map(|()| publisher.uploads)
+}
+
+/// Publishes one batch while the next one is staged. A batch that was begun is published to its end whatever happens:
+/// dropping this only stops waiting for it.
+struct Publisher<'a> {
+    context: &'a Arc<Context>,
+    durability: Durability,
+    under_way: Option<AbortOnDropHandle<Result<PublishedBatch, ExecuteError>>>,
+    uploads: Vec<Task>,
+}
+
+impl Publisher<'_> {
+    /// Begins to publish a batch, as soon as the one before is done.
+    async fn start(
+        &mut self,
+        batch: Vec<Prepared>,
+        executed: &mut Executed,
+    ) -> Result<(), ExecuteError> {
+        self.settle(executed).await?;
+        let (context, durability) = (self.context.clone(), self.durability);
+        let publish = move || publish::publish_all(&context, batch, durability);
+        self.under_way = Some(AbortOnDropHandle::new(tokio::task::spawn_blocking(publish)));
+        Ok(())
     }
-    executed.report.conflicts.extend(published.conflicts);
-    context.mount.baseline().apply(&rows)?;
-    context.mount.root.reached(Point::IncomingRecorded);
-    ended.map(|()| published.uploads)
+
+    /// Waits for the batch under way and records it.
+    async fn settle(&mut self, executed: &mut Executed) -> Result<(), ExecuteError> {
+        let Some(under_way) = self.under_way.take() else {
+            return Ok(());
+        };
+        let published = under_way.await??;
+        self.context.mount.root.reached(Point::BatchSettled);
+        let mut rows = Vec::new();
+        for outcome in published.outcomes {
+            rows.extend(executed.take(outcome));
+        }
+        executed.report.conflicts.extend(published.conflicts);
+        self.uploads.extend(published.uploads);
+        self.context.mount.baseline().apply(&rows)?;
+        self.context.mount.root.reached(Point::IncomingRecorded);
+        Ok(())
+    }
 }
 
 async fn prepare(
@@ -186,6 +233,11 @@ async fn prepare_conflict(
     if fingerprint != local.fingerprint {
         return Err(Failure::Stale);
     }
+    // A tag doesn't tell a link from a file that holds its target.
+    let may_be_a_link = local.kind != LocalKind::File
+        || context
+            .mount
+            .reads_like_a_link(&task.observed.path, hash.size_bytes);
     let same = || {
         let local = LocalVersion::seen(fingerprint, SystemTime::now());
         let path = task.observed.path.clone();
@@ -200,22 +252,30 @@ async fn prepare_conflict(
             effect: Effect::Recorded,
         })
     };
-    if remote.version.size_bytes == hash.size_bytes
+    if !may_be_a_link
+        && remote.version.size_bytes == hash.size_bytes
         && remote.version.etag.as_md5() == Some(&*hash.md5_hex)
     {
         return Ok(same());
     }
-    let staged = fetch(context, &task, &remote, durability).await?;
-    if staged.hash().digest == hash.digest {
-        return Ok(same());
-    }
-    if context
+    let sent_before = context
         .mount
         .baseline()
         .sending(&task.observed.path)
-        .map_err(|error| baseline_problem(&error))?
-        == Some(staged.hash().digest)
-    {
+        .map_err(|error| baseline_problem(&error))?;
+    if let Some(digest) = announced_digest(context, &remote).await? {
+        if digest == hash.digest && remote.version.size_bytes == hash.size_bytes {
+            return Ok(same());
+        }
+        if sent_before == Some(digest) {
+            return Ok(Prepared::Overtaken(Box::new(task)));
+        }
+    }
+    let staged = fetch(context, &task, &remote, durability).await?;
+    if staged.hash().digest == hash.digest && staged.kind() == local.kind {
+        return Ok(same());
+    }
+    if sent_before == Some(staged.hash().digest) {
         // What the bucket has is a version that we sent and have no row for: the file has only moved on since.
         return Ok(Prepared::Overtaken(Box::new(task)));
     }
@@ -231,6 +291,21 @@ async fn prepare_conflict(
     }
 }
 
+/// The digest that a large object's writer kept with it: proof without a download. Not where the tag has the form of an
+/// MD5: then it says the same by itself, or the digest is that of another content which was copied with its metadata.
+async fn announced_digest(
+    context: &Context,
+    remote: &RemoteEntry,
+) -> Result<Option<Digest>, Failure> {
+    if remote.version.size_bytes < ASK_FIRST_BYTES || remote.version.etag.as_md5().is_some() {
+        return Ok(None);
+    }
+    let info = context.store.head(&remote.key).await?;
+    let info = info.filter(|info| info.etag == remote.version.etag);
+    let info = info.ok_or(Failure::Stale)?;
+    Ok(info.metadata(attributes::DIGEST).and_then(Digest::from_hex))
+}
+
 fn publication(
     context: &Context,
     task: &Task,
@@ -238,6 +313,10 @@ fn publication(
     remote: RemoteVersion,
     fate: Fate,
 ) -> Prepared {
+    // What is only superseded is the version that both sides agreed on.
+    let known = task.observed.baseline.as_ref().map(|row| row.digest);
+    let staged = staged.displacing(known.filter(|_| fate == Fate::Superseded));
+    let unsent_mode = changed_mode(task).map(|(agreed, _)| agreed);
     Prepared::Publish(Box::new(Publication {
         path: task.observed.path.clone(),
         expected: task.observed.local.as_ref().map(|entry| entry.fingerprint),
@@ -250,124 +329,7 @@ fn publication(
         ),
         staged,
         remote,
+        recorded_permissions: unsent_mode,
         kind: Kind::Download,
     }))
-}
-
-/// Brings an object into the staging area. An answer that breaks off is asked for again.
-async fn fetch(
-    context: &Arc<Context>,
-    task: &Task,
-    remote: &RemoteEntry,
-    durability: Durability,
-) -> Result<Staged, Failure> {
-    again_if_it_breaks_off(|| fetch_once(context, task, remote, durability), kind_of).await
-}
-
-/// The class of a failure, as far as the store is to blame.
-fn kind_of(failure: &Failure) -> StoreErrorKind {
-    match failure {
-        Failure::Store(error) => error.kind,
-        Failure::Stale | Failure::Changing | Failure::Local(_) | Failure::Problem(..) => {
-            StoreErrorKind::Other
-        }
-    }
-}
-
-/// An object in the staging area, with the attributes it will have.
-async fn fetch_once(
-    context: &Arc<Context>,
-    task: &Task,
-    remote: &RemoteEntry,
-    durability: Durability,
-) -> Result<Staged, Failure> {
-    let object = context
-        .store
-        .get(&remote.key, Some(&remote.version.etag))
-        .await?;
-    let local_mode = task
-        .observed
-        .local
-        .as_ref()
-        .map(|entry| entry.fingerprint.mode);
-    let mode = attributes::mode(&object.info)
-        .or(local_mode)
-        .unwrap_or(attributes::DEFAULT_MODE);
-    let mode = mode_for(task.handling.executable, mode);
-    let modified = attributes::modified(&object.info);
-    let expected_digest = object.info.metadata("sha256").map(str::to_owned);
-    let expected_bytes = object.info.size_bytes;
-    let writer = write_body(context, object).await?;
-    let staged = blocking(move || writer.finish(mode, modified, durability)).await?;
-    context.mount.root.reached(Point::Staged);
-    let hash = staged.hash();
-    if hash.size_bytes != expected_bytes {
-        return Err(Failure::Problem(
-            ProblemKind::Store,
-            format!(
-                "the store sent {} of {expected_bytes} bytes",
-                hash.size_bytes
-            ),
-        ));
-    }
-    if expected_digest.is_some_and(|expected| expected != hash.digest.to_hex())
-        && wrong_md5(remote, &staged)
-    {
-        return Err(Failure::Problem(
-            ProblemKind::Store,
-            "the content doesn't have its digest".to_owned(),
-        ));
-    }
-    Ok(staged)
-}
-
-/// A writer that copies metadata along with new content leaves our digest wrong; then the MD5 tells whether the content
-/// is what the store means.
-fn wrong_md5(remote: &RemoteEntry, staged: &Staged) -> bool {
-    remote.version.etag.as_md5() != Some(&*staged.hash().md5_hex)
-}
-
-async fn write_body(context: &Arc<Context>, object: Object) -> Result<StageWriter, Failure> {
-    let mount = context.mount.clone();
-    let mut writer = blocking(move || StageWriter::create(&mount.root)).await?;
-    let mut body = object.body;
-    loop {
-        let pieces = gather(&mut body).await?;
-        let bytes: usize = pieces.iter().map(Bytes::len).sum();
-        context.progress.bytes(bytes as u64);
-        writer = blocking(move || {
-            pieces.iter().try_for_each(|piece| writer.write(piece))?;
-            Ok(writer)
-        })
-        .await?;
-        context.mount.root.reached(Point::StagingBegun);
-        if bytes < WRITE_BYTES {
-            return Ok(writer);
-        }
-    }
-}
-
-/// The next pieces of a body, about [`WRITE_BYTES`] of them; fewer at the end only.
-async fn gather(
-    body: &mut futures_util::stream::BoxStream<'static, Result<Bytes, StoreError>>,
-) -> Result<Vec<Bytes>, StoreError> {
-    let mut pieces = Vec::new();
-    let mut bytes = 0;
-    while bytes < WRITE_BYTES
-        && let Some(piece) = body.next().await
-    {
-        let piece = piece?;
-        bytes += piece.len();
-        pieces.push(piece);
-    }
-    Ok(pieces)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, crate::root::LocalError> + Send + 'static,
-) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(Failure::Local),
-        Err(error) => Err(Failure::Problem(ProblemKind::Io, error.to_string())),
-    }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange},
-    digest::ContentHasher,
+    digest::{ContentHasher, Digest},
     failpoint::Point,
     local::{Fingerprint, LocalKind},
     merge::{self, Outcome as MergeOutcome},
@@ -91,9 +91,7 @@ fn merge_and_stage(
     })?;
     if let (MergeOutcome::Unchanged, Some((text, fingerprint))) = (merged.outcome, &local) {
         let local = LocalVersion::seen(*fingerprint, SystemTime::now());
-        let mut hasher = ContentHasher::default();
-        hasher.update(text.as_bytes());
-        let digest = hasher.finish().digest;
+        let digest = digest_of(text);
         let row = Row {
             path: path.clone(),
             local: Some(local),
@@ -109,8 +107,9 @@ fn merge_and_stage(
     writer.write(merged.text.as_bytes())?;
     let mode = local
         .as_ref()
-        .map_or(NEW_FILE_MODE, |(_, fingerprint)| fingerprint.mode);
-    let staged = writer.finish(mode, None, durability)?;
+        .map_or(NEW_FILE_MODE, |(_, fingerprint)| fingerprint.permissions());
+    let read = local.as_ref().map(|(text, _)| digest_of(text));
+    let staged = writer.finish(mode, None, durability)?.displacing(read);
     context.mount.root.reached(Point::MergeStaged);
     Ok(Prepared::Publish(Box::new(Publication {
         path: path.clone(),
@@ -120,8 +119,15 @@ fn merge_and_stage(
         entry: context.entry(path, &task.handling, staged.hash().size_bytes),
         staged,
         remote,
+        recorded_permissions: None,
         kind: Kind::Merge,
     })))
+}
+
+fn digest_of(text: &str) -> Digest {
+    let mut hasher = ContentHasher::default();
+    hasher.update(text.as_bytes());
+    hasher.finish().digest
 }
 
 /// What lies at a merged path, as text; `None` for nothing.

@@ -15,7 +15,7 @@ use crate::{
     plan::{Direction, Task},
     reconcile::Decision,
     report::{ConflictEntry, Side},
-    stage::{Durability, Published, Staged, create_directory},
+    stage::{Durability, Published, Staged, Synced, create_directory},
 };
 
 /// What publishing a batch came to.
@@ -34,6 +34,7 @@ pub(super) fn publish_all(
     durability: Durability,
 ) -> Result<PublishedBatch, ExecuteError> {
     if durability == Durability::Batch
+        && prepared.iter().any(waits_for_sync)
         && let Err(error) = context.mount.root.sync_file_system()
     {
         tracing::warn!(mount = context.mount.name, %error, "can't sync the file system; a power failure may lose new files");
@@ -89,6 +90,18 @@ pub(super) fn publish_all(
     Ok(batch)
 }
 
+fn waits_for_sync(prepared: &Prepared) -> bool {
+    let staged = match prepared {
+        Prepared::NewDirectory(_, files) => {
+            return files.iter().any(|file| file.staged.synced() == Synced::No);
+        }
+        Prepared::Publish(publication) => &publication.staged,
+        Prepared::KeepRemote(_, staged) => staged,
+        Prepared::Overtaken(_) | Prepared::Finished(_) => return false,
+    };
+    staged.synced() == Synced::No
+}
+
 fn publish(
     context: &Context,
     publication: Publication,
@@ -102,6 +115,7 @@ fn publish(
         remote,
         digest,
         entry,
+        recorded_permissions,
         kind,
     } = publication;
     let staged_name = staged.name().to_owned();
@@ -116,13 +130,13 @@ fn publish(
         Ok(Published::Done(fingerprint)) => (fingerprint, None),
         Ok(Published::Displaced { fingerprint, copy }) => (fingerprint, Some(copy)),
         Ok(Published::Stale) => return Ok(Outcome::Stale(path)),
-        Err(error) => return context.outcome(&path, Failure::Local(error)),
+        Err(error) => return context.outcome(&path, error.into()),
     };
     if kind == Kind::Merge {
         context.mount.root.reached(Point::MergePublished);
     }
     context.progress.file_done(&path);
-    let local = LocalVersion::seen(fingerprint, SystemTime::now());
+    let local = version_to_record(fingerprint, recorded_permissions);
     let row = Row {
         path: path.clone(),
         local: Some(local),
@@ -144,6 +158,14 @@ fn publish(
     })
 }
 
+fn version_to_record(fingerprint: Fingerprint, permissions: Option<u32>) -> LocalVersion {
+    let recorded = match permissions {
+        Some(permissions) => fingerprint.with_permissions(permissions),
+        None => fingerprint,
+    };
+    LocalVersion::published(recorded, SystemTime::now())
+}
+
 /// Publishes all of a new directory at once, or its files one by one where there is a directory by now.
 fn publish_directory(
     context: &Context,
@@ -161,15 +183,17 @@ fn publish_directory(
     let (mut staged, mut rest) = (Vec::new(), Vec::new());
     for file in files {
         staged.push((file.path.clone(), file.staged));
-        rest.push((file.path, file.remote, file.digest, file.entry));
+        let permissions = file.recorded_permissions;
+        rest.push((file.path, file.remote, file.digest, file.entry, permissions));
     }
     match create_directory(&context.mount.root, directory, staged) {
         Ok(Some(fingerprints)) => {
-            for ((path, remote, digest, entry), fingerprint) in rest.into_iter().zip(fingerprints) {
+            for (file, fingerprint) in rest.into_iter().zip(fingerprints) {
+                let (path, remote, digest, entry, permissions) = file;
                 context.progress.file_done(&path);
                 let row = Row {
                     path,
-                    local: Some(LocalVersion::seen(fingerprint, SystemTime::now())),
+                    local: Some(version_to_record(fingerprint, permissions)),
                     remote: Some(remote),
                     digest,
                 };

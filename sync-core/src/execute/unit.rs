@@ -6,19 +6,21 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet},
     fs::File,
     io::Read as _,
     sync::{Arc, PoisonError},
 };
+
+use rustix::fs::{Mode, OFlags};
 
 use super::{
     Context, Failure, Outcome,
     incoming::{Kind, Prepared, Publication},
 };
 use crate::{
-    layout::ReloadUnit, merge, path::RelPath, plan::Task, reconcile::Decision, report::ProblemKind,
-    stage::StagedTree, validate::Candidate,
+    layout::ReloadUnit, local::LocalKind, merge, path::RelPath, plan::Task, reconcile::Decision,
+    report::ProblemKind, stage::StagedTree, validate::Candidate,
 };
 
 /// The group whose JSON files have to be objects.
@@ -31,31 +33,6 @@ pub(super) fn unit_of(context: &Context, task: &Task) -> Option<ReloadUnit> {
     task.handling.group.as_ref()?;
     let path = &task.observed.path;
     context.mount.rules.rule_for(path).unit_of(path)
-}
-
-/// Parts of about `limit` tasks, none of which has only some of a unit's.
-pub(super) fn batches(context: &Context, tasks: Vec<Task>, limit: usize) -> VecDeque<Vec<Task>> {
-    let mut units: BTreeMap<ReloadUnit, Vec<Task>> = BTreeMap::new();
-    let (mut batches, mut batch) = (VecDeque::new(), Vec::new());
-    let add = |tasks: Vec<Task>, batch: &mut Vec<Task>, batches: &mut VecDeque<Vec<Task>>| {
-        if !batch.is_empty() && batch.len() + tasks.len() > limit {
-            batches.push_back(std::mem::take(batch));
-        }
-        batch.extend(tasks);
-    };
-    for task in tasks {
-        match unit_of(context, &task) {
-            Some(unit) => units.entry(unit).or_default().push(task),
-            None => add(vec![task], &mut batch, &mut batches),
-        }
-    }
-    for tasks in units.into_values() {
-        add(tasks, &mut batch, &mut batches);
-    }
-    if !batch.is_empty() {
-        batches.push_back(batch);
-    }
-    batches
 }
 
 /// The deletes that may be done: those of a unit that isn't published wait with it. In a unit what is nearest to its top goes
@@ -78,46 +55,61 @@ pub(super) fn deletes(context: &Context, mut tasks: Vec<Task>) -> Vec<Task> {
     tasks
 }
 
-/// What of a batch may be published, when `wanted` tells how many tasks each unit of it has.
-pub(super) async fn keep_whole(
-    context: &Arc<Context>,
-    wanted: &BTreeMap<ReloadUnit, usize>,
-    prepared: Vec<(Option<ReloadUnit>, Prepared)>,
-) -> Vec<Prepared> {
-    let mut ready = Vec::new();
-    let mut units: BTreeMap<ReloadUnit, Vec<Prepared>> = BTreeMap::new();
-    for (unit, one) in prepared {
-        match unit {
-            None => ready.push(one),
-            Some(unit) => units.entry(unit).or_default().push(one),
+/// What is staged of units that are not complete.
+pub(super) struct Staging {
+    /// How many files of each are still to be staged, and those that are.
+    units: BTreeMap<ReloadUnit, (usize, Vec<Prepared>)>,
+}
+
+impl Staging {
+    /// For all tasks that are to be staged.
+    pub(super) fn of(context: &Context, tasks: &[Task]) -> Self {
+        let mut units: BTreeMap<ReloadUnit, (usize, Vec<Prepared>)> = BTreeMap::new();
+        for unit in tasks.iter().filter_map(|task| unit_of(context, task)) {
+            units.entry(unit).or_default().0 += 1;
         }
+        Self { units }
     }
-    for (unit, files) in units {
-        let staged = if wanted.get(&unit) == Some(&files.len()) {
-            Staging::Complete
-        } else {
-            Staging::BrokenOff
-        };
-        ready.extend(judge(context, &unit, files, staged).await);
+
+    /// Takes a file of a unit. Gives what may be published, or what is to be said, when it was the last one.
+    pub(super) async fn take(
+        &mut self,
+        context: &Arc<Context>,
+        unit: ReloadUnit,
+        file: Prepared,
+    ) -> Vec<Prepared> {
+        let (missing, files) = self.units.entry(unit.clone()).or_default();
+        files.push(file);
+        *missing = missing.saturating_sub(1);
+        if *missing > 0 {
+            return Vec::new();
+        }
+        let (_, files) = self.units.remove(&unit).unwrap_or_default();
+        judge(context, &unit, files).await
     }
-    ready
+
+    /// The pass ends before the others are complete: they are withheld. Gives what is to be said of their files.
+    pub(super) fn broken_off(self, context: &Context) -> Vec<Prepared> {
+        let mut said = Vec::new();
+        for (unit, (_, files)) in self.units {
+            let (_, mut others) = split(files);
+            obstacle(&mut others, &unit);
+            said.extend(others);
+            context.withhold(unit);
+        }
+        said
+    }
 }
 
-/// How far the staging of a unit came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Staging {
-    Complete,
-    /// The pass ended before all of it was tried.
-    BrokenOff,
+impl Context {
+    fn withhold(&self, unit: ReloadUnit) {
+        let mut withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        withheld.insert(unit);
+    }
 }
 
-/// Publishes a unit, or withholds it.
-async fn judge(
-    context: &Arc<Context>,
-    unit: &ReloadUnit,
-    files: Vec<Prepared>,
-    staging: Staging,
-) -> Vec<Prepared> {
+/// What is to be published, and the rest.
+fn split(files: Vec<Prepared>) -> (Vec<Publication>, Vec<Prepared>) {
     let (mut publications, mut others) = (Vec::new(), Vec::new());
     for file in files {
         match file {
@@ -128,10 +120,13 @@ async fn judge(
             | Prepared::Finished(_) => others.push(file),
         }
     }
+    (publications, others)
+}
+
+/// Publishes a unit, or withholds it.
+async fn judge(context: &Arc<Context>, unit: &ReloadUnit, files: Vec<Prepared>) -> Vec<Prepared> {
+    let (publications, mut others) = split(files);
     let mut obstacle = obstacle(&mut others, unit);
-    if staging == Staging::BrokenOff {
-        obstacle = Obstacle::Final;
-    }
     if obstacle == Obstacle::None {
         let refused = refused(context, unit, &publications).await;
         if !refused.is_empty() {
@@ -144,20 +139,18 @@ async fn judge(
         });
         others.extend(problems);
     }
-    let mut withheld = context
-        .withheld
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
     match obstacle {
         Obstacle::None => {
+            let mut withheld = context
+                .withheld
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             withheld.remove(unit);
             others.extend(in_order(unit, publications, &others));
         }
-        Obstacle::Final => {
-            withheld.insert(unit.clone());
-        }
+        Obstacle::Final => context.withhold(unit.clone()),
         Obstacle::Stale => {
-            withheld.insert(unit.clone());
+            context.withhold(unit.clone());
             let stale = publications.into_iter().map(|publication| publication.path);
             others.extend(stale.map(|path| Prepared::Finished(Outcome::Stale(path))));
         }
@@ -247,7 +240,8 @@ async fn refused(
     };
     let broken: HashSet<_> = refused.iter().map(|(path, _)| path.clone()).collect();
     for publication in publications {
-        if broken.contains(&publication.path) {
+        // A link is no version of anything: what it leads to is not ours to show.
+        if broken.contains(&publication.path) || publication.staged.kind() != LocalKind::File {
             continue;
         }
         let answer = match show(context, unit, publication) {
@@ -292,9 +286,9 @@ fn check_document(context: &Context, publication: &Publication) -> Result<(), St
     }
     let open = || -> std::io::Result<String> {
         let staging = context.mount.root.staging();
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let name = publication.staged.name();
-        let file = rustix::fs::openat(staging, name, flags, rustix::fs::Mode::empty())?;
+        let file = rustix::fs::openat(staging, name, flags, Mode::empty())?;
         let mut text = String::new();
         let file = File::from(file);
         file.take(MAX_DOCUMENT_BYTES).read_to_string(&mut text)?;

@@ -4,47 +4,86 @@ use std::time::SystemTime;
 
 use crate::{
     baseline::{Certainty, LocalVersion, Row, RowChange},
-    digest::{ContentHash, ContentHasher},
+    content,
+    digest::ContentHash,
     join::Observed,
     layout::SyncMode,
+    link,
     local::{Fingerprint, LocalKind},
     mount::OpenMount,
     path::RelPath,
+    plan::Direction,
     reconcile::{Change, Policy},
     report::{Problem, ProblemKind},
     root::LocalError,
 };
 
-/// Whether something other than a file stands at a path.
+/// Whether what stands at a path can be synchronised.
 pub(super) enum Unsupported {
-    /// A file, or nothing.
+    /// A file or a link that may travel, or nothing.
     No,
-    /// It does, and the other side knows nothing of the path.
+    /// Something else, which nobody wants to have in the bucket.
     Ignored,
-    /// It does, where the other side has a file.
+    /// Something else, where the bucket has a file or should get one.
     Problem(Problem),
 }
 
-/// Looks at the kind of what is here.
-pub(super) fn unsupported(mount: &OpenMount, observed: &Observed, policy: Policy) -> Unsupported {
-    let what = match observed.local.as_ref().map(|entry| entry.kind) {
-        // A directory is a change of type, which is decided about.
-        None | Some(LocalKind::File | LocalKind::Directory) => return Unsupported::No,
-        Some(LocalKind::Symlink) => "a symbolic link",
-        Some(LocalKind::Special) => "a socket, FIFO or device",
+/// Looks at the kind of what is here, and where links lead. What can't be sent is a problem where it would be sent.
+pub(super) fn unsupported(
+    mount: &OpenMount,
+    observed: &Observed,
+    policy: Policy,
+    direction: Direction,
+) -> Unsupported {
+    let Some(entry) = &observed.local else {
+        return Unsupported::No;
     };
-    if policy.sync == SyncMode::None || (observed.remote.is_none() && observed.baseline.is_none()) {
+    let what = entry.fingerprint.kind_name();
+    let why = match entry.kind {
+        // A directory is a change of type, which is decided about.
+        LocalKind::File | LocalKind::Directory => return Unsupported::No,
+        LocalKind::Symlink if policy.sync != SyncMode::Merge => match refused(mount, observed) {
+            None => return Unsupported::No,
+            Some(reason) => format!("{what} is not synchronised: {reason}"),
+        },
+        LocalKind::Symlink | LocalKind::Special => format!("{what} is not synchronised"),
+    };
+    let nothing_known = observed.remote.is_none() && observed.baseline.is_none();
+    let would_travel = policy.sync.pushes() && direction != Direction::Pull;
+    if policy.sync == SyncMode::None || (nothing_known && !would_travel) {
         return Unsupported::Ignored;
     }
-    let message =
-        format!("{what} stands where the bucket has a file; move it away to synchronise the path");
+    let advice = if nothing_known {
+        "remove it, or exclude it by a rule or an ignore file"
+    } else {
+        "the bucket has a file here; move this away to synchronise the path"
+    };
     let path = observed.path.to_string();
     Unsupported::Problem(Problem {
         mount: mount.name.clone(),
         path,
         kind: ProblemKind::Unsupported,
-        message,
+        message: format!("{why}; {advice}"),
     })
+}
+
+/// Why a link may not travel. One that is as both sides know it was looked at before.
+fn refused(mount: &OpenMount, observed: &Observed) -> Option<String> {
+    let now = observed.local.as_ref()?.fingerprint;
+    let before = observed.baseline.as_ref().and_then(|row| row.local);
+    if before.is_some_and(|before| before.fingerprint == now) {
+        return None;
+    }
+    let (target, _) = match mount.root.read_link(&observed.path) {
+        Ok(found) => found,
+        // Gone or another thing by now; whoever acts on it looks again.
+        Err(error) => {
+            tracing::debug!(path = %observed.path, %error, "a link is no link any more");
+            return None;
+        }
+    };
+    let refusal = link::check(&observed.path, &target, &mount.rules).err()?;
+    Some(format!("{refusal} ({})", String::from_utf8_lossy(&target)))
 }
 
 /// Whether a file whose stat changed still has the content of the baseline. Asked only where it decides between a
@@ -56,10 +95,11 @@ pub(super) fn was_only_touched(
     let (Some(row), Some(entry)) = (&observed.baseline, &observed.local) else {
         return Ok(Touched::No);
     };
-    if row
-        .local
-        .is_none_or(|local| local.fingerprint.size_bytes != entry.fingerprint.size_bytes)
-    {
+    let may_be_same = |local: LocalVersion| {
+        let before = local.fingerprint;
+        before.size_bytes == entry.fingerprint.size_bytes && before.kind() == entry.kind
+    };
+    if !row.local.is_some_and(may_be_same) {
         return Ok(Touched::No);
     }
     let (hash, _) = hash_file(mount, &observed.path)?;
@@ -79,11 +119,16 @@ pub(super) fn is_racy(observed: &Observed) -> bool {
     })
 }
 
-/// The baseline's row with the stat that the file has now, which was found to hold the same content.
+/// The baseline's row with the stat that the file has now, which was found to hold the same content. The permissions stay
+/// those of the baseline: others are a change of their own, which is still to be sent.
 pub(super) fn settled_row(observed: &Observed) -> Option<Row> {
     let mut row = observed.baseline.clone()?;
     let fingerprint = observed.local.as_ref()?.fingerprint;
-    row.local = Some(LocalVersion::seen(fingerprint, SystemTime::now()));
+    let permissions = row.local?.fingerprint.permissions();
+    row.local = Some(LocalVersion::seen(
+        fingerprint.with_permissions(permissions),
+        SystemTime::now(),
+    ));
     Some(row)
 }
 
@@ -113,28 +158,12 @@ pub(crate) fn changes(observed: &Observed) -> (Change, Change) {
     (local, remote)
 }
 
-/// Reads and hashes a whole file. The fingerprint is taken after reading: one that equals an earlier look proves that
-/// nothing was written meanwhile.
+/// Reads and hashes what stands at a path; see [`content::hash`].
 pub(crate) fn hash_file(
     mount: &OpenMount,
     path: &RelPath,
 ) -> Result<(ContentHash, Fingerprint), LocalError> {
-    use std::io::Read as _;
-    let failed = |error| LocalError::new("read", path, error);
-    let (mut file, _) = mount.root.open_file(path)?;
-    let mut hasher = ContentHasher::default();
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        let read = file.read(&mut buffer).map_err(failed)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(buffer.get(..read).unwrap_or_default());
-    }
-    Ok((
-        hasher.finish(),
-        Fingerprint::of(&file.metadata().map_err(failed)?),
-    ))
+    content::hash(&mount.root, path)
 }
 
 /// The problem that a failed local operation is.

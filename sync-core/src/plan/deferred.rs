@@ -37,9 +37,20 @@ pub(super) struct Note {
     pub(super) before: Option<FileIdentity>,
     /// The object that the baseline knows, by what stands for its content.
     pub(super) content: Option<u64>,
+    /// Whether the listing can be trusted not to have the path.
+    absence: Absence,
     /// The object's key, where it isn't that of the path.
     key: Option<String>,
     reason: String,
+}
+
+/// What a listing without a path says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Absence {
+    /// There is no object.
+    Certain,
+    /// Another object may hide it: its very key has to be asked for.
+    InDoubt,
 }
 
 /// What is to happen.
@@ -120,6 +131,7 @@ impl Late {
                 what: What::Delete(side),
                 before,
                 content,
+                absence: Absence::Certain,
                 key,
                 reason,
             },
@@ -145,10 +157,17 @@ impl Late {
                 what: What::Forget,
                 before: None,
                 content: None,
+                absence: Absence::Certain,
                 key: None,
                 reason: String::new(),
             },
         }
+    }
+
+    /// The same delete, where the object may only be hidden.
+    pub(super) fn in_doubt(mut self) -> Self {
+        self.note.absence = Absence::InDoubt;
+        self
     }
 
     /// What becomes of the row of a path that is gone on one side and not to go on the other.
@@ -303,7 +322,12 @@ impl Deferred {
                 part.renamed.insert(late.path.clone());
             }
             match late.note.what {
-                What::Delete(side) => part.tasks.extend(late.task(mount, side)?),
+                What::Delete(side) => {
+                    part.tasks.extend(late.task(mount, side)?);
+                    if late.note.absence == Absence::InDoubt {
+                        part.doubtful.insert(late.path);
+                    }
+                }
                 What::Forget | What::Bury | What::Keep(_) => {
                     part.row_changes.extend(late.row_change(mount)?);
                 }

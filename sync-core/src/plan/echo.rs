@@ -44,7 +44,10 @@ impl Planner<'_> {
         };
         match self.mount.baseline().tombstone(&observed.path) {
             Ok(buried) => {
-                let is_echo = buried.as_ref() == Some(&remote.version.etag);
+                // The same content, put back on purpose, is of another time.
+                let is_echo = buried.is_some_and(|buried| {
+                    buried.etag == remote.version.etag && !buried.was_rewritten(&remote.version)
+                });
                 if is_echo {
                     tracing::info!(mount = self.mount.name, path = %observed.path, "the bucket shows the version again that was deleted a moment ago; it is brought if it stays");
                 }

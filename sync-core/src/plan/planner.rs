@@ -1,6 +1,8 @@
 //! The planner: takes what is observed of each path and decides. What it holds grows with what is new here, 24 bytes for
 //! each such file (8 for each object), and with nothing else.
 
+mod rewritten;
+
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -17,7 +19,7 @@ use super::{
     },
     deferred::{Late, Waiting},
     echo::Tombstones,
-    kinds::{Kinds, Room, blocked},
+    kinds::{Kinds, Room},
     remote::Reading,
     renames::Renames,
     tally::Tally,
@@ -49,7 +51,7 @@ pub(super) enum RemoteView {
 pub(super) struct Planner<'a> {
     pub(super) mount: &'a OpenMount,
     pub(super) scope: &'a PlanScope,
-    selection: Arc<Selection>,
+    pub(super) selection: Arc<Selection>,
     pub(super) remote_view: RemoteView,
     /// The part that is being made.
     pub(super) part: MountPlan,
@@ -161,6 +163,7 @@ impl<'a> Planner<'a> {
                 self.hand_over(take)?;
             }
         }
+        self.put_aside()?;
         if let Some(error) = rows.take_error() {
             return Err(error.into());
         }
@@ -308,7 +311,9 @@ impl<'a> Planner<'a> {
                     ..entry
                 });
             match (deferred, remote) {
-                (Some(observed), remote) => self.consider(Observed { remote, ..observed }),
+                (Some(observed), remote) => {
+                    self.consider(Observed { remote, ..observed });
+                }
                 (None, Some(remote)) => {
                     self.consider(Observed {
                         path,
@@ -342,17 +347,16 @@ impl<'a> Planner<'a> {
     /// Decides about a path, knowing what is in its way.
     pub(super) fn decide(&mut self, mut observed: Observed, room: Room) {
         let handling = Handling::of(self.selection.rule_for(&observed.path));
-        match unsupported(self.mount, &observed, handling.policy) {
+        match unsupported(self.mount, &observed, handling.policy, self.scope.direction) {
             Unsupported::No => {}
             Unsupported::Ignored => return,
-            Unsupported::Problem(problem) => return self.tally.borrow_mut().add(problem),
+            Unsupported::Problem(problem) => return self.report_once(problem),
         }
         if let Room::NotHere(what) = room {
             observed.local = None;
             // Nothing is known of what lies behind a link.
             if what == InTheWay::LinkAbove && handling.policy.sync != SyncMode::None {
-                let problem = blocked(self.mount, &observed.path, what);
-                return self.tally.borrow_mut().add(problem);
+                return self.report_in_the_way(&observed.path, what);
             }
         }
         let (mut local, remote) = room.apply(changes(&observed));
@@ -369,11 +373,13 @@ impl<'a> Planner<'a> {
                 Ok(Touched::No) => {}
                 Err(error) => {
                     let problem = local_problem(self.mount, &observed.path, &error);
-                    return self.tally.borrow_mut().add(problem);
+                    self.tally.borrow_mut().add(problem);
+                    return;
                 }
             }
         }
         let decision = reconcile(local, remote, handling.policy);
+        self.note_rewritten(&observed, &handling);
         let is_allowed = self.scope.direction.allows(decision);
         if is_allowed {
             self.note_decision(&observed, decision);
@@ -389,16 +395,23 @@ impl<'a> Planner<'a> {
             Decision::Blocked => {
                 let what = match room {
                     Room::NotHere(what) => what,
-                    Room::Free | Room::Later | Room::NotThere => InTheWay::Nothing,
+                    Room::Free | Room::Later | Room::NotThere | Room::TakenThere => {
+                        InTheWay::Nothing
+                    }
                 };
-                let problem = blocked(self.mount, &observed.path, what);
-                self.tally.borrow_mut().add(problem);
+                self.report_in_the_way(&observed.path, what);
+            }
+            Decision::Download | Decision::Conflict(_) if self.was_refused(&observed) => {}
+            Decision::Download if room == Room::TakenThere => {
+                self.report_in_the_way(&observed.path, InTheWay::Directory);
             }
             Decision::DeleteLocal | Decision::DeleteRemote => {
                 let side = decision.target().unwrap_or(Side::Local);
                 let reason = explain(local, remote);
+                let may_be_hidden = self.may_be_hidden(&observed);
+                let late = Late::delete(self.mount, observed, side, reason);
                 self.late
-                    .push(Late::delete(self.mount, observed, side, reason));
+                    .push(if may_be_hidden { late.in_doubt() } else { late });
             }
             Decision::Upload
             | Decision::Download

@@ -133,9 +133,22 @@ impl RemoteEntries<'_> {
         }
     }
 
+    /// A directory marker is nothing, unless it holds something, which can be no file.
+    fn note_marker(&mut self, rest: &str, size_bytes: u64) {
+        if size_bytes > 0 {
+            self.tally.borrow_mut().add(Problem {
+                mount: self.mount.name.clone(),
+                path: rest.to_owned(),
+                kind: ProblemKind::UnsafePath,
+                message: "the key ends in `/`, so its content can be no file; rename or delete the object".to_owned(),
+            });
+        }
+    }
+
     fn entry(&mut self, object: ListedObject) -> Option<RemoteEntry> {
         let rest = object.key.strip_prefix(self.mount.prefix.as_str())?;
         if rest.is_empty() || rest.ends_with('/') {
+            self.note_marker(rest, object.size_bytes);
             return None;
         }
         let path = match self.mount.prefix.rel_path(&object.key) {

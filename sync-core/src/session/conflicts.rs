@@ -12,6 +12,7 @@ use super::{Session, SessionError};
 use crate::{
     baseline::{BaselineError, Displacement, Fate, Row, Surprise},
     conflict::{self, CONFLICTS_DIRECTORY, CopyName},
+    content,
     layout::{Rules, SyncMode},
     local::{Fingerprint, LocalKind},
     mount::OpenMount,
@@ -296,12 +297,13 @@ fn remove(
         staged_name: staged_name.clone(),
         path: path.clone(),
         expected,
+        digest: None,
         staged_inode: 0,
         fate: Fate::Superseded,
         surprise: Surprise::PutBack,
     };
     mount.baseline().plan_displacements(&[displacement])?;
-    let removed = stage::remove(&mount.root, &staged_name, path, &expected)?;
+    let removed = stage::remove(&mount.root, &staged_name, path, &expected, None)?;
     mount.baseline().finish_displacements(&[staged_name])?;
     Ok(removed)
 }
@@ -315,7 +317,7 @@ fn scan_copies(mount: &OpenMount) -> Vec<(RelPath, Fingerprint)> {
     if let (Some(scope), Some(everything)) = (scope, everything) {
         for item in scan(&mount.root, Some(&scope), &everything, KeyOrder::Bytes) {
             if let ScanItem::Entry(entry) = item
-                && entry.kind == LocalKind::File
+                && matches!(entry.kind, LocalKind::File | LocalKind::Symlink)
             {
                 found.push((entry.path, entry.fingerprint));
             }
@@ -328,7 +330,7 @@ fn scan_copies(mount: &OpenMount) -> Vec<(RelPath, Fingerprint)> {
 fn standing(mount: &OpenMount, path: &RelPath) -> Result<Option<Fingerprint>, LocalError> {
     let entry = mount.look(path)?;
     Ok(entry
-        .filter(|entry| entry.kind == LocalKind::File)
+        .filter(|entry| matches!(entry.kind, LocalKind::File | LocalKind::Symlink))
         .map(|entry| entry.fingerprint))
 }
 
@@ -405,9 +407,16 @@ fn difference(
     Ok((Some(diff), Some("the difference is cut off".to_owned())))
 }
 
-/// A file as text; `None` for anything else.
+/// A file, or the target of a link, as text; `None` for anything else.
 fn text(mount: &OpenMount, path: &RelPath) -> Result<Option<String>, LocalError> {
-    let (file, _) = mount.root.open_file(path)?;
+    let file = match mount.root.open_file(path) {
+        Ok((file, _)) => file,
+        Err(error) if content::is_link(&error) => {
+            let (target, _) = mount.root.read_link(path)?;
+            return Ok(String::from_utf8(target).ok());
+        }
+        Err(error) => return Err(error),
+    };
     let mut content = Vec::new();
     file.take(MAX_TEXT_BYTES + 1)
         .read_to_end(&mut content)

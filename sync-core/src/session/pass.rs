@@ -2,15 +2,17 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
+
+use tokio::sync::Semaphore;
 
 use super::{
     Clock, PassRequest, Session, SessionError,
     planning::{Listings, Part},
 };
 use crate::{
-    baseline::RemoteVersion,
+    baseline::{RemoteVersion, Written},
     execute::{self, Context, Executed},
     guard::Approval,
     join::{Observed, RemoteEntry},
@@ -79,6 +81,8 @@ impl Session {
             unsent: Mutex::default(),
             validator: self.validator.clone(),
             withheld: Mutex::default(),
+            transfers: Semaphore::new(self.concurrency.max(1)),
+            tags_are_opaque: AtomicBool::new(false),
         });
         let (mut unfinished, mut units) = (Vec::new(), Vec::new());
         let mut scope = scope.clone();
@@ -103,6 +107,7 @@ impl Session {
             }
             scope.extent = extent(again);
         }
+        execute::abort_abandoned_uploads(&context).await;
         if !units.is_empty() {
             (scope.extent, scope.direction) = (extent(units), direction);
             let whole = self.run_mount(
@@ -289,6 +294,7 @@ impl Session {
             let version = RemoteVersion {
                 etag: info.etag,
                 size_bytes: info.size_bytes,
+                written: Written::at(info.modified),
             };
             RemoteEntry {
                 path: path.clone(),

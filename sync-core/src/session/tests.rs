@@ -1,10 +1,14 @@
 //! Passes over a real directory and a store in memory.
 
+mod attributes;
 mod carry;
+mod changes;
+mod clashes;
 mod deletes;
 mod fixture;
 mod ignores;
 mod kinds;
+mod links;
 mod listings;
 mod odd_store;
 mod parts;

@@ -33,7 +33,7 @@ pub fn keep_aside(
 ) -> Result<KeptAside, LocalError> {
     let failed = |error: io::Error| LocalError::new("move aside", path, error);
     match root.look(path)? {
-        Some((LocalKind::File, found)) if found == *expected => {}
+        Some((LocalKind::File | LocalKind::Symlink, found)) if found == *expected => {}
         Some(_) | None => return Ok(KeptAside::Stale),
     }
     let parent = root.open_parent(path).map_err(failed)?;

@@ -1,12 +1,13 @@
 //! Conflict copies on disk: making one, and finding one that is there already.
 
-use std::{io, io::Read as _};
+use std::io;
 
 use rustix::fs::RenameFlags;
 
 use crate::{
-    conflict,
-    digest::{ContentHash, ContentHasher},
+    conflict, content,
+    digest::SizedDigest,
+    local::LocalKind,
     path::RelPath,
     report::Side,
     root::{self, LocalError, Root},
@@ -48,7 +49,8 @@ pub(super) fn keep_copy(
 pub(super) fn existing(
     root: &Root,
     path: &RelPath,
-    hash: &ContentHash,
+    hash: &SizedDigest,
+    kind: LocalKind,
 ) -> Result<Option<RelPath>, LocalError> {
     let Some(directory) = conflict::copy_paths(path, Side::Local, jiff::Timestamp::UNIX_EPOCH)
         .next()
@@ -69,7 +71,7 @@ pub(super) fn existing(
         };
         // What can't be read is not known to be the same.
         if conflict::origin(&copy).as_ref() == Some(path)
-            && holds(root, &copy, hash).unwrap_or(false)
+            && holds(root, &copy, hash, kind).unwrap_or(false)
         {
             return Ok(Some(copy));
         }
@@ -77,20 +79,14 @@ pub(super) fn existing(
     Ok(None)
 }
 
-fn holds(root: &Root, copy: &RelPath, hash: &ContentHash) -> Result<bool, LocalError> {
-    let (mut file, fingerprint) = root.open_file(copy)?;
-    if fingerprint.size_bytes != hash.size_bytes {
-        return Ok(false);
-    }
-    let mut hasher = ContentHasher::default();
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        let read = file
-            .read(&mut buffer)
-            .map_err(|error| LocalError::new("read", copy, error))?;
-        if read == 0 {
-            return Ok(hasher.finish().digest == hash.digest);
-        }
-        hasher.update(buffer.get(..read).unwrap_or_default());
-    }
+fn holds(
+    root: &Root,
+    copy: &RelPath,
+    hash: &SizedDigest,
+    kind: LocalKind,
+) -> Result<bool, LocalError> {
+    let same_kind_and_size = root.look(copy)?.is_some_and(|(found, fingerprint)| {
+        found == kind && fingerprint.size_bytes == hash.size_bytes
+    });
+    Ok(same_kind_and_size && content::hash(root, copy)?.0.digest == hash.digest)
 }

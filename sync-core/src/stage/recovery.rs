@@ -6,11 +6,10 @@ use std::io;
 
 use rustix::fs::{AtFlags, RenameFlags};
 
-use super::{copies::keep_copy, directory::remove_tree, staged_fingerprint};
+use super::{copies::keep_copy, directory::remove_tree, displaced, staged_fingerprint};
 use crate::{
     baseline::{Baseline, BaselineError, Displacement, Fate, Surprise},
     failpoint::Point,
-    local::LocalKind,
     path::RelPath,
     report::Side,
     root::{self, LocalError, Root},
@@ -47,7 +46,13 @@ fn is_to_be_kept(root: &Root, displacement: &Displacement) -> Result<bool, Local
     let found = staged_fingerprint(root, &displacement.staged_name)
         .map_err(|error| LocalError::new("recover", &displacement.path, error))?;
     Ok(found.is_some_and(|found| {
-        let as_expected = found.is_same_but_renamed(&displacement.expected);
+        let as_expected = displaced::is(
+            root,
+            &displacement.staged_name,
+            found,
+            &displacement.expected,
+            displacement.digest.as_ref(),
+        );
         found.inode != displacement.staged_inode
             && (!as_expected || displacement.fate == Fate::Kept)
     }))
@@ -59,9 +64,7 @@ fn goes_back(root: &Root, displacement: &Displacement) -> Result<bool, LocalErro
     let failed = |error: io::Error| LocalError::new("put back", path, error);
     let flags = match root.look(path)? {
         None => RenameFlags::NOREPLACE,
-        Some((LocalKind::File, found)) if found.inode == displacement.staged_inode => {
-            RenameFlags::EXCHANGE
-        }
+        Some((_, found)) if found.inode == displacement.staged_inode => RenameFlags::EXCHANGE,
         Some(_) => return Ok(false),
     };
     let parent = root.make_parent(path).map_err(failed)?;

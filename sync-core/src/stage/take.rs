@@ -64,13 +64,16 @@ pub fn take_copy(
     }
 }
 
-/// The fingerprint of a file; `None` for nothing.
+/// The fingerprint of a file or link; `None` for nothing.
 fn look(root: &Root, path: &RelPath) -> Result<Option<Fingerprint>, LocalError> {
     match root.look(path)? {
         None => Ok(None),
-        Some((LocalKind::File, fingerprint)) => Ok(Some(fingerprint)),
-        Some((LocalKind::Directory | LocalKind::Symlink | LocalKind::Special, _)) => {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+        Some((LocalKind::File | LocalKind::Symlink, fingerprint)) => Ok(Some(fingerprint)),
+        Some((LocalKind::Directory | LocalKind::Special, _)) => {
+            let error = io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is neither a file nor a link",
+            );
             Err(LocalError::new("put a conflict copy at", path, error))
         }
     }

@@ -135,6 +135,117 @@ fn a_version_that_slips_in_before_the_exchange_becomes_a_conflict_copy() {
     assert!(copy.as_str().starts_with(".sync-conflicts/f."));
 }
 
+/// A write in place of the same size that puts the time back, after the look: only the content tells.
+#[test]
+fn a_stealthy_write_before_the_exchange_becomes_a_conflict_copy_too() {
+    let fixture = fixture();
+    let expected = fixture.write("f", "old");
+    let known = crate::digest::ContentHasher::default();
+    let digest = |content: &str| {
+        let mut hasher = known.clone();
+        hasher.update(content.as_bytes());
+        Some(hasher.finish().digest)
+    };
+    let full = fixture.dir.path().join("f");
+    let write = || {
+        let time = std::fs::metadata(&full).unwrap().modified().unwrap();
+        std::fs::write(&full, "in!").unwrap();
+        let file = File::options().write(true).open(&full).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    let staged = fixture.staged("new").displacing(digest("old"));
+    let published = staged
+        .replace_after(
+            &path("f"),
+            &expected,
+            Fate::Superseded,
+            Surprise::Copy,
+            write,
+        )
+        .unwrap();
+    let Published::Displaced { copy, .. } = published else {
+        panic!("the write was not found")
+    };
+    assert_eq!(fixture.read(copy.as_str()), "in!");
+    assert_eq!(fixture.read("f"), "new");
+
+    let expected = fixture.root.look(&path("f")).unwrap().unwrap().1;
+    let removed = remove(
+        &fixture.root,
+        "n",
+        &path("f"),
+        &expected,
+        digest("old").as_ref(),
+    );
+    assert_eq!(removed.unwrap(), Removed::Stale);
+    assert_eq!(fixture.read("f"), "new", "it is where it was");
+    let removed = remove(
+        &fixture.root,
+        "n",
+        &path("f"),
+        &expected,
+        digest("new").as_ref(),
+    );
+    assert_eq!(removed.unwrap(), Removed::Stale, "its ctime is another now");
+    let expected = fixture.root.look(&path("f")).unwrap().unwrap().1;
+    let removed = remove(
+        &fixture.root,
+        "n",
+        &path("f"),
+        &expected,
+        digest("new").as_ref(),
+    );
+    assert_eq!(removed.unwrap(), Removed::Done);
+}
+
+#[test]
+fn after_a_crash_the_content_tells_whether_a_displaced_version_is_the_expected_one() {
+    let mut fixture = fixture();
+    let tmp = fixture.dir.path().join(".hiclaw-sync/tmp");
+    std::fs::write(tmp.join("x"), "in!").unwrap();
+    let displacement = Displacement {
+        staged_name: "x".to_owned(),
+        path: path("f"),
+        expected: Fingerprint::of(&std::fs::metadata(tmp.join("x")).unwrap()),
+        digest: Some(Digest::from_bytes([0; 32])),
+        staged_inode: 1,
+        fate: Fate::Superseded,
+        surprise: Surprise::Copy,
+    };
+    fixture
+        .baseline
+        .plan_displacements(&[displacement])
+        .unwrap();
+    let copies = recover(&fixture.root, &mut fixture.baseline).unwrap();
+    assert_eq!(fixture.read(copies[0].as_str()), "in!");
+}
+
+#[test]
+fn links_are_staged_published_and_replaced_like_files() {
+    let fixture = fixture();
+    let link = |target: &str| {
+        let time = Some(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(5));
+        Staged::link(&fixture.root, target, time, Durability::Each).unwrap()
+    };
+    assert!(matches!(
+        link("a").create_at(&path("d/l")).unwrap(),
+        Published::Done(_)
+    ));
+    assert_eq!(link("b").create_at(&path("d/l")).unwrap(), Published::Stale);
+    let (target, found) = fixture.root.read_link(&path("d/l")).unwrap();
+    assert_eq!((&*target, found.kind()), (&b"a"[..], LocalKind::Symlink));
+    assert_eq!(found.mtime_nanoseconds, 5_000_000_000);
+    let published = link("b").replace(&path("d/l"), &found, Fate::Superseded, Surprise::Copy);
+    assert!(matches!(published.unwrap(), Published::Done(_)));
+    let (target, found) = fixture.root.read_link(&path("d/l")).unwrap();
+    assert_eq!(target, b"b");
+    let expected = fixture.root.look(&path("d/l")).unwrap().unwrap().1;
+    assert_eq!(expected, found);
+    let removed = remove(&fixture.root, "n", &path("d/l"), &expected, None).unwrap();
+    assert_eq!(removed, Removed::Done);
+    assert!(fixture.staging_is_empty());
+}
+
 #[test]
 fn a_version_that_slips_in_under_a_merge_goes_back_to_its_place() {
     let fixture = fixture();
@@ -154,14 +265,14 @@ fn removing_takes_the_expected_version_and_its_emptied_directories_only() {
     fixture.write("a/keep", "");
     let expected = fixture.write("a/b/f", "old");
     assert_eq!(
-        remove(&fixture.root, "n1", &path("a/b/f"), &expected).unwrap(),
+        remove(&fixture.root, "n1", &path("a/b/f"), &expected, None).unwrap(),
         Removed::Done
     );
     assert!(!fixture.dir.path().join("a/b").exists());
     let expected = fixture.write("g", "old");
     fixture.write("g", "edited");
     assert_eq!(
-        remove(&fixture.root, "n2", &path("g"), &expected).unwrap(),
+        remove(&fixture.root, "n2", &path("g"), &expected, None).unwrap(),
         Removed::Stale
     );
     assert_eq!(fixture.read("g"), "edited");
@@ -184,6 +295,7 @@ fn recovery_keeps_an_unexpected_displaced_version_and_sweeps_the_rest() {
         staged_name: "loser".to_owned(),
         path: path("g"),
         expected: Fingerprint::of(&std::fs::metadata(tmp.join("loser")).unwrap()),
+        digest: None,
         staged_inode: 3,
         fate: Fate::Kept,
         surprise: Surprise::Copy,
@@ -192,6 +304,7 @@ fn recovery_keeps_an_unexpected_displaced_version_and_sweeps_the_rest() {
         staged_name: name.to_owned(),
         path: path("f"),
         expected,
+        digest: None,
         staged_inode,
         fate: Fate::Superseded,
         surprise: Surprise::Copy,
@@ -229,6 +342,7 @@ fn recovery_puts_back_what_was_displaced_by_a_merge_or_a_delete_of_another_versi
         staged_name: name.to_owned(),
         path: path(name),
         expected: old,
+        digest: None,
         staged_inode,
         fate: Fate::Superseded,
         surprise: Surprise::PutBack,

@@ -3,6 +3,8 @@
 //! Behaves like AWS: conditional writes are atomic, listings come in byte order, digests are checked. Never shared
 //! between processes and never durable.
 
+mod parts;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -18,6 +20,7 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use super::{
     ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
     StoreError, StoreErrorKind,
+    parts::{MultipartStore, PartLimits},
 };
 use crate::{
     digest::{ContentHasher, ETag},
@@ -32,6 +35,11 @@ const PAGE_OBJECTS: usize = 1000;
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     objects: Mutex<BTreeMap<String, Stored>>,
+    /// What was deleted last under each key.
+    deleted: Mutex<BTreeMap<String, Stored>>,
+    /// Uploads in parts, by id; none are taken without limits.
+    uploads: Mutex<BTreeMap<String, parts::Upload>>,
+    limits: Option<PartLimits>,
     list: AtomicU64,
     get: AtomicU64,
     put: AtomicU64,
@@ -54,9 +62,20 @@ impl MemoryStore {
 
     /// Writes an object as somebody else would.
     pub fn insert(&self, key: &str, content: impl Into<Bytes>) {
+        self.insert_with_metadata(key, content, &[]);
+    }
+
+    /// The same with user metadata.
+    pub fn insert_with_metadata(
+        &self,
+        key: &str,
+        content: impl Into<Bytes>,
+        metadata: &[(&str, &str)],
+    ) {
         let content = content.into();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let stored = Stored {
-            info: info(&content, Vec::new()),
+            info: info(&content, metadata.iter().map(owned).collect()),
             content,
         };
         self.objects().insert(key.to_owned(), stored);
@@ -64,7 +83,24 @@ impl MemoryStore {
 
     /// Removes an object as somebody else would.
     pub fn remove(&self, key: &str) {
-        self.objects().remove(key);
+        let stored = self.objects().remove(key);
+        self.bury(key, stored);
+    }
+
+    /// Shows the version that was deleted last once more, as a replica that lags does.
+    pub fn echo(&self, key: &str) {
+        let stored = self.deleted().remove(key);
+        self.objects()
+            .extend(stored.map(|stored| (key.to_owned(), stored)));
+    }
+
+    fn bury(&self, key: &str, stored: Option<Stored>) {
+        self.deleted()
+            .extend(stored.map(|stored| (key.to_owned(), stored)));
+    }
+
+    fn deleted(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The content under a key.
@@ -73,10 +109,25 @@ impl MemoryStore {
         self.objects().get(key).map(|stored| stored.content.clone())
     }
 
+    /// One piece of the user metadata under a key.
+    #[must_use]
+    pub fn metadata(&self, key: &str, name: &str) -> Option<String> {
+        let objects = self.objects();
+        objects.get(key)?.info.metadata(name).map(str::to_owned)
+    }
+
     /// All keys, in order.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         self.objects().keys().cloned().collect()
+    }
+
+    fn count_put(&self) {
+        self.put.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_delete(&self) {
+        self.delete.fetch_add(1, Ordering::Relaxed);
     }
 
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
@@ -95,6 +146,7 @@ impl MemoryStore {
                 key: key.clone(),
                 etag: stored.info.etag.clone(),
                 size_bytes: stored.info.size_bytes,
+                modified: stored.info.modified,
             });
         let page: Vec<_> = matching.by_ref().take(PAGE_OBJECTS).collect();
         let next = matching
@@ -125,7 +177,7 @@ impl MemoryStore {
         body: PutBody,
         options: PutOptions,
     ) -> Result<ETag, StoreError> {
-        self.put.fetch_add(1, Ordering::Relaxed);
+        self.count_put();
         let content = read(key, body)?;
         let mut hasher = ContentHasher::default();
         hasher.update(&content);
@@ -139,19 +191,7 @@ impl MemoryStore {
         }
         let mut objects = self.objects();
         let found = objects.get(key.as_str());
-        match &options.mode {
-            PutMode::Overwrite => {}
-            PutMode::Create if found.is_none() => {}
-            PutMode::Create => {
-                return Err(StoreError::new(
-                    "PUT",
-                    key.as_str(),
-                    StoreErrorKind::Precondition,
-                    "",
-                ));
-            }
-            PutMode::Update(etag) => check("PUT", key, Some(etag), found)?,
-        }
+        check_mode(key, &options.mode, found)?;
         let stored = Stored {
             info: info(&content, options.metadata),
             content,
@@ -162,11 +202,28 @@ impl MemoryStore {
     }
 
     fn delete_object(&self, key: &ObjectKey, if_match: Option<&ETag>) -> Result<(), StoreError> {
-        self.delete.fetch_add(1, Ordering::Relaxed);
+        self.count_delete();
         let mut objects = self.objects();
         check("DELETE", key, if_match, objects.get(key.as_str()))?;
-        objects.remove(key.as_str());
+        let stored = objects.remove(key.as_str());
+        drop(objects);
+        self.bury(key.as_str(), stored);
         Ok(())
+    }
+}
+
+/// What a write of this mode meets.
+fn check_mode(key: &ObjectKey, mode: &PutMode, found: Option<&Stored>) -> Result<(), StoreError> {
+    match mode {
+        PutMode::Overwrite => Ok(()),
+        PutMode::Create if found.is_none() => Ok(()),
+        PutMode::Create => Err(StoreError::new(
+            "PUT",
+            key.as_str(),
+            StoreErrorKind::Precondition,
+            "",
+        )),
+        PutMode::Update(etag) => check("PUT", key, Some(etag), found),
     }
 }
 
@@ -232,6 +289,10 @@ impl ObjectStore for MemoryStore {
         async move { self.get_object(key, if_match) }.boxed()
     }
 
+    fn multipart(&self) -> Option<&dyn MultipartStore> {
+        self.limits.is_some().then_some(self as &dyn MultipartStore)
+    }
+
     fn head<'a>(
         &'a self,
         key: &'a ObjectKey,
@@ -276,5 +337,9 @@ impl ObjectStore for MemoryStore {
 
     fn identity(&self) -> String {
         "memory".to_owned()
+    }
+
+    fn clock(&self) -> Option<SystemTime> {
+        Some(SystemTime::now())
     }
 }

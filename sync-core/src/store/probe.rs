@@ -34,6 +34,27 @@ pub async fn probe(store: &dyn ObjectStore, prefix: &Prefix) -> Result<Capabilit
     found
 }
 
+/// Asks whether a key with a `\` stays what it is. A store that takes it for `/` would make another file of it.
+pub(crate) async fn keeps_backslashes(
+    store: &dyn ObjectStore,
+    prefix: &Prefix,
+) -> Result<Support, StoreError> {
+    let name = format!(".hiclaw/probe-backslash-{:016x}", fastrand::u64(..));
+    let key = |separator| RelPath::new(format!("{name}{separator}x"));
+    let (Ok(sent), Ok(mangled)) = (key('\\'), key('/')) else {
+        return Ok(Support::No);
+    };
+    let (sent, mangled) = (prefix.key(&sent), prefix.key(&mangled));
+    let written = write(store, &sent, "1", PutMode::Overwrite).await?;
+    let found = store.head(&mangled).await?;
+    store.delete(&sent, None).await?;
+    Ok(if written == Answer::Written && found.is_none() {
+        Support::Yes
+    } else {
+        Support::No
+    })
+}
+
 fn keys(prefix: &Prefix) -> Result<(ObjectKey, ObjectKey), PathError> {
     let key = |name: &str| RelPath::new(format!(".hiclaw/probe-{name}-{:016x}", fastrand::u64(..)));
     Ok((prefix.key(&key("present")?), prefix.key(&key("absent")?)))

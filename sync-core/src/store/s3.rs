@@ -3,13 +3,15 @@
 //! Owns how requests are sent. Never retries on its own beyond the SDK's own retries of transient failures.
 
 mod classify;
+mod clock;
 mod config;
 mod continuation;
+mod file_body;
 mod keys;
 mod multipart;
 
 use std::{
-    os::fd::AsRawFd as _,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,30 +20,28 @@ use std::{
 };
 
 use aws_sdk_s3::{Client, primitives::ByteStream, types::EncodingType};
-use aws_smithy_types::byte_stream::Length;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 
-use self::{classify::classify, config::upload_limit};
+use self::{classify::classify, clock::SharedClock, config::upload_limit, file_body::file_body};
 pub use self::{
     config::{Addressing, Keys, S3Config},
     keys::{KeySource, TemporaryKeys},
 };
 use super::{
     ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
-    StoreError, StoreErrorKind,
+    StoreError, StoreErrorKind, cut,
+    parts::{MultipartStore, PartLimits},
 };
 use crate::{digest::ETag, path::ObjectKey, report::RequestCounts};
-
-/// Content above this goes up in parts. S3 takes 5 GiB in one request; smaller single requests lose less on a broken
-/// connection, and a part is what several connections can share.
-const MULTIPART_THRESHOLD_BYTES: u64 = 64 * 1024 * 1024;
 
 /// One bucket of an S3-compatible store.
 pub struct S3Store {
     client: Client,
     uploads: Client,
+    clock: SharedClock,
     bucket: String,
     identity: String,
+    limits: PartLimits,
     counters: Arc<Counters>,
 }
 
@@ -61,13 +61,19 @@ fn count(counter: &AtomicU64) {
 impl S3Store {
     /// Makes a client; sends nothing yet. Reads the standard AWS variables and profiles where `config` has no keys.
     pub async fn connect(config: &S3Config) -> Result<Self, StoreError> {
-        let config::Clients { requests, uploads } = config::clients(config).await?;
+        let config::Clients {
+            requests,
+            uploads,
+            clock,
+        } = config::clients(config).await?;
         let endpoint = config.endpoint.as_deref().unwrap_or("aws");
         Ok(Self {
             client: requests,
             uploads,
+            clock,
             bucket: config.bucket.clone(),
             identity: format!("{}/{}", endpoint.trim_end_matches('/'), config.bucket),
+            limits: PartLimits::S3,
             counters: Arc::default(),
         })
     }
@@ -101,6 +107,9 @@ impl S3Store {
                         .size()
                         .and_then(|size| u64::try_from(size).ok())
                         .unwrap_or(0),
+                    modified: object
+                        .last_modified()
+                        .and_then(|time| SystemTime::try_from(*time).ok()),
                 })
             })
             .collect();
@@ -126,6 +135,7 @@ impl S3Store {
     async fn get_object(
         &self,
         key: &ObjectKey,
+        range: Option<Range<u64>>,
         if_match: Option<&ETag>,
     ) -> Result<Object, StoreError> {
         count(&self.counters.get);
@@ -134,13 +144,15 @@ impl S3Store {
             .get_object()
             .bucket(&self.bucket)
             .key(key.as_str())
+            .set_range(range.clone().map(header))
             .set_if_match(if_match.map(ETag::to_quoted))
             .send()
             .await
             .map_err(|error| classify("GET", key.as_str(), &error))?;
+        let whole_bytes = output.content_range().and_then(length_behind_range);
         let info = ObjectInfo {
             etag: ETag::new(output.e_tag().unwrap_or_default()),
-            size_bytes: size(output.content_length()),
+            size_bytes: whole_bytes.unwrap_or_else(|| size(output.content_length())),
             modified: output
                 .last_modified()
                 .and_then(|time| SystemTime::try_from(*time).ok()),
@@ -161,9 +173,14 @@ impl S3Store {
             });
             Some((item, (body, key)))
         });
-        Ok(Object {
+        let object = Object {
             info,
             body: body.boxed(),
+        };
+        Ok(match range {
+            // Answered with everything.
+            Some(range) if whole_bytes.is_none() => cut(object, range),
+            _ => object,
         })
     }
 
@@ -198,15 +215,15 @@ impl S3Store {
         body: PutBody,
         options: PutOptions,
     ) -> Result<ETag, StoreError> {
-        if body.size_bytes() > MULTIPART_THRESHOLD_BYTES
-            && let PutBody::File { file, size_bytes } = body
-        {
-            return self.put_parts(key, file, size_bytes, options).await;
-        }
-        count(&self.counters.put);
         let size_bytes = body.size_bytes();
-        // Kept to the end: the SDK reopens the descriptor's path when it has to send again.
-        let (stream, _open_file) = byte_stream(key, body).await?;
+        let stream = match body {
+            PutBody::File { file, size_bytes } if size_bytes > self.limits.threshold_bytes => {
+                return self.put_parts(key, file, size_bytes, options).await;
+            }
+            PutBody::File { file, size_bytes } => file_body(&Arc::new(file), 0, size_bytes),
+            PutBody::Bytes(bytes) => ByteStream::from(bytes),
+        };
+        count(&self.counters.put);
         let (if_match, if_none_match) = preconditions(&options.mode);
         let output = self
             .uploads
@@ -260,7 +277,16 @@ impl ObjectStore for S3Store {
         key: &'a ObjectKey,
         if_match: Option<&'a ETag>,
     ) -> BoxFuture<'a, Result<Object, StoreError>> {
-        self.get_object(key, if_match).boxed()
+        self.get_object(key, None, if_match).boxed()
+    }
+
+    fn get_range<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+        range: Range<u64>,
+        if_match: &'a ETag,
+    ) -> BoxFuture<'a, Result<Object, StoreError>> {
+        self.get_object(key, Some(range), Some(if_match)).boxed()
     }
 
     fn head<'a>(
@@ -277,6 +303,10 @@ impl ObjectStore for S3Store {
         options: PutOptions,
     ) -> BoxFuture<'a, Result<ETag, StoreError>> {
         self.put_object(key, body, options).boxed()
+    }
+
+    fn multipart(&self) -> Option<&dyn MultipartStore> {
+        Some(self)
     }
 
     fn delete<'a>(
@@ -305,6 +335,10 @@ impl ObjectStore for S3Store {
     fn bucket(&self) -> String {
         self.bucket.clone()
     }
+
+    fn clock(&self) -> Option<SystemTime> {
+        self.clock.now()
+    }
 }
 
 /// `If-Match` and `If-None-Match` for a mode.
@@ -316,39 +350,14 @@ fn preconditions(mode: &PutMode) -> (Option<String>, Option<String>) {
     }
 }
 
-/// A body that can be sent again, and the file that must stay open meanwhile.
-async fn byte_stream(
-    key: &ObjectKey,
-    body: PutBody,
-) -> Result<(ByteStream, Option<std::fs::File>), StoreError> {
-    match body {
-        PutBody::Bytes(bytes) => Ok((ByteStream::from(bytes), None)),
-        PutBody::File { file, size_bytes } => {
-            let stream = file_part(key, &file, 0, size_bytes).await?;
-            Ok((stream, Some(file)))
-        }
-    }
+/// The `Range` header of a stretch that is not empty.
+fn header(range: Range<u64>) -> String {
+    format!("bytes={}-{}", range.start, range.end.saturating_sub(1))
 }
 
-/// A part of an open file as a body. The descriptor's path leads to the same inode whatever happens to the file's name.
-async fn file_part(
-    key: &ObjectKey,
-    file: &std::fs::File,
-    offset: u64,
-    length: u64,
-) -> Result<ByteStream, StoreError> {
-    ByteStream::read_from()
-        .path(format!("/proc/self/fd/{}", file.as_raw_fd()))
-        .offset(offset)
-        .length(Length::Exact(length))
-        .build()
-        .await
-        .map_err(|error| {
-            // Shorter than when it was hashed: the file changed underneath.
-            let mut rejected = StoreError::new("PUT", key.as_str(), StoreErrorKind::Rejected, "");
-            rejected.source = Some(error.into());
-            rejected
-        })
+/// The length of the whole object in `Content-Range: bytes 0-9/100`.
+fn length_behind_range(header: &str) -> Option<u64> {
+    header.rsplit_once('/')?.1.parse().ok()
 }
 
 fn size(length: Option<i64>) -> u64 {
@@ -379,6 +388,14 @@ fn decode_key(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_are_written_and_read_as_http_has_them() {
+        assert_eq!(header(0..1), "bytes=0-0");
+        assert_eq!(header(100..300), "bytes=100-299");
+        assert_eq!(length_behind_range("bytes 0-9/100"), Some(100));
+        assert_eq!(length_behind_range("bytes 0-9/*"), None);
+    }
 
     #[test]
     fn listed_keys_are_form_decoded() {

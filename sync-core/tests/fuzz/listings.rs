@@ -117,6 +117,7 @@ impl ObjectStore for OddStore {
         let start: usize = token.and_then(|token| token.parse().ok()).unwrap_or(0);
         let page = self.0.iter().skip(start).take(PAGE);
         let objects = page.map(|object| ListedObject {
+            modified: None,
             key: object.key.clone(),
             etag: object.etag.clone(),
             size_bytes: object.content.len() as u64,

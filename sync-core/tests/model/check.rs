@@ -15,6 +15,7 @@ use sync_core::{
 
 use super::{
     history::PathName,
+    links::{HOSTILE_LINK, content_of_link},
     rules::{
         DIRECTORIES, IGNORE_FILE, MERGED, OLD_NAME, RENAMED, SHARED, UNSAFE_KEYS, key, locate,
         path_of, rule_for,
@@ -27,8 +28,8 @@ const COPIES: &str = ".sync-conflicts/";
 /// All files and all objects, by path and by key without prefix.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Picture {
-    local: BTreeMap<String, Bytes>,
-    remote: BTreeMap<String, Bytes>,
+    pub(crate) local: BTreeMap<String, Bytes>,
+    pub(crate) remote: BTreeMap<String, Bytes>,
 }
 
 pub(crate) fn picture(world: &World) -> Picture {
@@ -62,6 +63,8 @@ fn collect(mount: &Path, directory: &Path, files: &mut BTreeMap<String, Bytes>) 
         let found = std::fs::symlink_metadata(&path).unwrap();
         if found.is_dir() {
             collect(mount, &path, files);
+        } else if let Some(target) = content_of_link(&path) {
+            files.insert(relative.to_owned(), target);
         } else if found.is_file() {
             let content = std::fs::read(&path).unwrap();
             files.insert(relative.to_owned(), content.into());
@@ -126,7 +129,8 @@ fn only_known_content(world: &World, picture: &Picture) {
                 continue;
             }
             let engines = side == "there" && locate(path).1.starts_with(".hiclaw/probe-");
-            let foreign = side == "there" && UNSAFE_KEYS.contains(&&**path);
+            let foreign =
+                side == "there" && (UNSAFE_KEYS.contains(&&**path) || path == HOSTILE_LINK);
             let copied = path.strip_prefix(COPIES).unwrap_or(path);
             if engines || foreign || copied.starts_with(IGNORE_FILE) {
                 continue;
@@ -179,7 +183,13 @@ pub(crate) fn at_rest(world: &World) {
     }
     copies_agree(world, &picture);
     modes_agree(world);
+    world.check_attributes(&picture);
     world.check_merged_at_rest();
+    let unfinished = world.bucket.unfinished_uploads();
+    // What a lost baseline knew of is the store's to expire.
+    if !unfinished.is_empty() && !world.state().disturbed {
+        world.violation(format!("uploads are left in the bucket: {unfinished:?}"));
+    }
     for at in 0..DIRECTORIES.len() {
         // The second mount is not always used.
         let Ok(staging) = std::fs::read_dir(world.mount(at).join(".hiclaw-sync/tmp")) else {
@@ -270,7 +280,11 @@ fn copies_agree(world: &World, picture: &Picture) {
             remote.keys()
         ));
     }
-    let distinct: BTreeSet<_> = local.values().collect();
+    let kind = |path: &str| world.is_link(path);
+    let distinct: BTreeSet<_> = local
+        .iter()
+        .map(|(path, content)| (content, kind(path)))
+        .collect();
     if distinct.len() < local.len() {
         world.violation(format!("a version has several copies: {:?}", local.keys()));
     }

@@ -241,7 +241,7 @@ impl Generator {
                 _ => LocalOp::SetField,
             };
         }
-        match self.random.u8(..24) {
+        match self.random.u8(..27) {
             22 => LocalOp::Ignore(path),
             23 => LocalOp::IgnoreNothing,
             0..10 => {
@@ -261,6 +261,8 @@ impl Generator {
             17 => LocalOp::Rewrite(path),
             18 => LocalOp::Chmod(path, if self.one_in(2) { 0o755 } else { 0o640 }),
             19 => LocalOp::CopyFromRemote(path),
+            24 | 25 => LocalOp::Link(path),
+            26 => LocalOp::Chmod(path, 0o700),
             _ => {
                 let obstacle = match self.random.u8(..4) {
                     0 => Obstacle::Directory,
@@ -282,7 +284,7 @@ impl Generator {
                 _ => RemoteOp::SetField,
             };
         }
-        match self.random.u8(..21) {
+        match self.random.u8(..26) {
             0..11 => RemoteOp::Put(path, self.size()),
             11..17 if related(path).len() > 1 && self.one_in(2) => {
                 RemoteOp::Become(path, self.size())
@@ -291,6 +293,9 @@ impl Generator {
             17..19 => RemoteOp::CopyFromLocal(path),
             19 if self.one_in(2) => RemoteOp::Ignore(path),
             19 => RemoteOp::IgnoreNothing,
+            20 | 21 => RemoteOp::PutLink(path),
+            22 | 23 => RemoteOp::Chmod(path, if self.one_in(2) { 0o755 } else { 0o600 }),
+            24 => RemoteOp::PutHostileLink,
             _ => RemoteOp::PutUnsafe(UNSAFE_KEYS[self.random.usize(..UNSAFE_KEYS.len())]),
         }
     }

@@ -43,6 +43,13 @@ impl StoreKind {
     };
 }
 
+impl StoreKind {
+    /// Whether large objects go up in parts.
+    pub(crate) fn takes_parts(self) -> bool {
+        self.page_objects < Self::PLAIN.page_objects
+    }
+}
+
 /// The order of listings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -214,6 +221,8 @@ pub(crate) enum LocalOp {
     /// The same content in a new file.
     Rewrite(PathName),
     Chmod(PathName, u32),
+    /// A link inside the mount, in place of what was there. Its target is the version.
+    Link(PathName),
     /// Brings the bucket's version here by other means than the engine.
     CopyFromRemote(PathName),
     /// Ignores this path and no other.
@@ -260,6 +269,12 @@ pub(crate) enum Size {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum RemoteOp {
     Put(PathName, Size),
+    /// An object that is a link by its attributes.
+    PutLink(PathName),
+    /// An object that claims to be a link out of the mount.
+    PutHostileLink,
+    /// The same object once more, with another mode.
+    Chmod(PathName, u32),
     Delete(PathName),
     /// Puts an object and removes those above and below it.
     Become(PathName, Size),

@@ -14,7 +14,7 @@ impl World {
         let full = self.file(path);
         let above = full.ancestors().skip(1);
         let mut above = above.take_while(|directory| !self.is_mount(directory));
-        fs::symlink_metadata(&full).is_ok_and(|here| !here.is_file())
+        fs::symlink_metadata(&full).is_ok_and(|here| !here.is_file() && !self.is_link(path))
             || above
                 .any(|directory| fs::symlink_metadata(directory).is_ok_and(|here| !here.is_dir()))
     }

@@ -19,9 +19,9 @@ static RUNNING: LazyLock<RwLock<HashMap<PathBuf, Arc<ScriptedStore>>>> = LazyLoc
 /// Where sessions of this process ended.
 static CRASHES: Mutex<BTreeSet<Point>> = Mutex::new(BTreeSet::new());
 
-/// The failpoints at which no session of this process ended, but for those of an S3 store.
+/// The failpoints at which no session of this process ended, but for those of uploads in parts, which few histories reach.
 pub(crate) fn never_crashed_at() -> Vec<Point> {
-    const OF_S3: [Point; 4] = [
+    const OF_PARTS: [Point; 4] = [
         Point::MultipartCreated,
         Point::PartSent,
         Point::PartsSent,
@@ -30,7 +30,7 @@ pub(crate) fn never_crashed_at() -> Vec<Point> {
     let crashes = CRASHES.lock().unwrap_or_else(PoisonError::into_inner);
     let points = Point::ALL.iter().copied();
     points
-        .filter(|point| !crashes.contains(point) && !OF_S3.contains(point))
+        .filter(|point| !crashes.contains(point) && !OF_PARTS.contains(point))
         .collect()
 }
 

@@ -209,6 +209,6 @@ fn a_change_of_the_mode_at_the_moment_of_the_publication_is_sent() {
         sync_while(vec![at_point(Point::Exchanged, chmod)]),
     ];
     holds_and(steps, |world| {
-        assert_eq!(check::mode_there(world, "a"), Some(0o755));
+        assert_eq!(check::mode_there(world, "a"), Some(0o100_755));
     });
 }

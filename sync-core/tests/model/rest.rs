@@ -1,13 +1,14 @@
 //! The end of a history: nothing fails any more, and passes must bring everything to rest.
 
 use sync_core::{
-    report::{Entry, ProblemKind, Report},
+    report::{Entry, Problem, ProblemKind, Report},
     session::{Direction, PassRequest},
 };
 
 use super::{
     check::{self, Expectations},
     history::Approve,
+    links::HOSTILE_LINK,
     run::{Run, request},
 };
 
@@ -54,10 +55,14 @@ impl Run {
     }
 }
 
+/// Whether a problem is about an object that can be no file here, whatever is done.
+pub(crate) fn is_expected(problem: &Problem) -> bool {
+    problem.kind == ProblemKind::UnsafePath
+        || (problem.kind == ProblemKind::Unsupported && problem.path == HOSTILE_LINK)
+}
+
 fn is_quiet(mut report: Report) -> bool {
-    report
-        .problems
-        .retain(|problem| problem.kind != ProblemKind::UnsafePath);
+    report.problems.retain(|problem| !is_expected(problem));
     report.is_quiet()
 }
 

@@ -17,7 +17,7 @@ use super::{
         Approve, BaselineFate, Effect, Event, Happening, History, MassOp, Mounts, PathName, Step,
     },
     points::{self, Registered},
-    rest::summary,
+    rest::{is_expected, summary},
     rules::{DIRECTORIES, IGNORE_FILE, MERGED, is_under, locate, merges, mounts},
     store::ScriptedStore,
     world::{Touched, World},
@@ -340,7 +340,7 @@ impl Run {
             };
             let nested = self.world.pool.iter().any(|path| nested(&path));
             let two_kinds = !at_rest && nested && problem.kind == ProblemKind::Unsupported;
-            let foreseen = matches!(problem.kind, ProblemKind::UnsafePath | ProblemKind::Denied);
+            let foreseen = is_expected(problem) || problem.kind == ProblemKind::Denied;
             if !two_kinds && !foreseen {
                 self.world
                     .violation(format!("without any fault: {problem:?}"));
@@ -350,8 +350,8 @@ impl Run {
 
     /// Paths on which both sides agree after a whole pass in peace: what happens next is measured from here.
     fn make_peace(&self) {
-        let agrees = |path: &str| self.world.local_content(path) == self.world.remote_content(path);
-        self.world.state().touched.retain(|path, _| !agrees(path));
+        let mut state = self.world.state();
+        state.touched.retain(|path, _| !self.world.agrees(path));
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::SystemTime,
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
@@ -19,7 +20,7 @@ use sync_core::{
     report::RequestCounts,
     store::{
         ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
-        StoreError, StoreErrorKind,
+        StoreError, StoreErrorKind, parts::MultipartStore,
     },
 };
 use tokio::sync::Notify;
@@ -33,7 +34,7 @@ use super::{
 
 pub(crate) struct ScriptedStore {
     pub(crate) world: Arc<World>,
-    kind: StoreKind,
+    pub(crate) kind: StoreKind,
     script: Mutex<Script>,
     denied: Mutex<BTreeSet<String>>,
     pub(crate) crashed: Notify,
@@ -144,7 +145,11 @@ impl ScriptedStore {
         verdict
     }
 
-    async fn before(&self, operation: &'static str, key: &str) -> Result<Verdict, StoreError> {
+    pub(crate) async fn before(
+        &self,
+        operation: &'static str,
+        key: &str,
+    ) -> Result<Verdict, StoreError> {
         if self.has_ended() {
             std::future::pending::<()>().await;
         }
@@ -169,7 +174,7 @@ impl ScriptedStore {
         }
     }
 
-    async fn after<T>(
+    pub(crate) async fn after<T>(
         &self,
         operation: &'static str,
         key: &str,
@@ -194,7 +199,7 @@ impl ScriptedStore {
     }
 
     /// Requests that no rule allows.
-    fn witness(&self, operation: &'static str, key: &str) {
+    pub(crate) fn witness(&self, operation: &'static str, key: &str) {
         let Some(path) = path_of(key) else {
             return self
                 .world
@@ -211,7 +216,7 @@ impl ScriptedStore {
         }
         let rule = rule_for(path);
         let allowed = match operation {
-            "PUT" => rule.sync.pushes(),
+            "PUT" | "BEGIN" | "PART" | "PARTS" | "ABORT" => rule.sync.pushes(),
             "DELETE" => rule.sync.pushes() && rule.deletes.pushes(),
             _ => rule.sync != SyncMode::None || path == OLD_NAME,
         };
@@ -348,12 +353,22 @@ impl ObjectStore for ScriptedStore {
         .boxed()
     }
 
+    fn multipart(&self) -> Option<&dyn MultipartStore> {
+        self.kind
+            .takes_parts()
+            .then_some(self as &dyn MultipartStore)
+    }
+
     fn requests(&self) -> RequestCounts {
         self.world.bucket.requests()
     }
 
     fn identity(&self) -> String {
         "model".to_owned()
+    }
+
+    fn clock(&self) -> Option<SystemTime> {
+        self.world.bucket.clock()
     }
 }
 

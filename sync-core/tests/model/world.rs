@@ -13,12 +13,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use sync_core::store::memory::MemoryStore;
+use sync_core::store::{memory::MemoryStore, parts::PartLimits};
 
 use super::{
     history::{History, HowToWrite, LocalOp, PathName, RemoteOp, Size, Step},
+    links::{LINK_MODE, content_of_link},
     merged::Merged,
     rules::{DIRECTORIES, IGNORE_FILE, MERGED, groups, key, locate, mass, related},
+};
+
+/// Large versions take four parts.
+const PARTS: PartLimits = PartLimits {
+    threshold_bytes: 1024 * 1024,
+    part_bytes: 300 * 1024,
+    most_parts: 10_000,
+    step_bytes: 1024,
 };
 
 /// What links out of the mount lead to: a directory that must stay empty and a file that must stay as it is.
@@ -51,6 +60,8 @@ pub(crate) struct State {
     pub(crate) obstacles: Vec<PathBuf>,
     /// What was ignored at some time: deletes of that time were not to travel.
     pub(crate) ignored: BTreeSet<PathName>,
+    /// Paths whose object's mode was changed there.
+    pub(crate) modes_changed_there: BTreeSet<PathName>,
     /// Something happened after which the engine can't know who wrote last.
     pub(crate) disturbed: bool,
     /// Both writers touched the same path since the sides last agreed on it.
@@ -95,7 +106,7 @@ impl World {
             outside: directory.path().to_owned(),
             _directory: directory,
             pool: pool(history),
-            bucket: MemoryStore::new(),
+            bucket: MemoryStore::with_parts(PARTS),
             state: Mutex::default(),
         }
     }
@@ -127,7 +138,8 @@ impl World {
         if self.is_obstructed(path) {
             return None;
         }
-        fs::read(self.file(path)).ok().map(Bytes::from)
+        let full = self.file(path);
+        content_of_link(&full).or_else(|| fs::read(full).ok().map(Bytes::from))
     }
 
     pub(crate) fn remote_content(&self, path: &str) -> Option<Bytes> {
@@ -176,8 +188,13 @@ impl World {
             }
             LocalOp::Rewrite(path) => {
                 if let Some(content) = self.local_content(path) {
+                    let was_link = self.is_link(path);
                     self.replace(path, &content);
                     state.dirty.insert(path);
+                    // A file that holds what was the target.
+                    if was_link {
+                        state.changed_locally(path, Some(content));
+                    }
                 }
             }
             LocalOp::Chmod(path, mode) => {
@@ -187,6 +204,7 @@ impl World {
                     state.dirty.insert(path);
                 }
             }
+            LocalOp::Link(path) => self.link_here(&mut state, path),
             LocalOp::CopyFromRemote(path) => {
                 let Some(content) = self.remote_content(path) else {
                     return;
@@ -195,7 +213,11 @@ impl World {
                     state.supersede(&old);
                 }
                 self.make_parent(path);
-                self.replace(path, &content);
+                if self.is_remote_link(path) {
+                    self.replace_by_link(path, &content);
+                } else {
+                    self.replace(path, &content);
+                }
                 state.changed_locally(path, Some(content));
             }
             LocalOp::Ignore(path) => {
@@ -216,9 +238,13 @@ impl World {
 
     pub(crate) fn write(&self, state: &mut State, path: PathName, how: HowToWrite, size: Size) {
         let full = self.file(path);
-        let old = self.local_content(path);
+        let mut old = self.local_content(path);
         if let Some(old) = &old {
             state.supersede(old);
+        }
+        if self.is_link(path) {
+            fs::remove_file(&full).unwrap();
+            old = None;
         }
         let size = match (how, &old) {
             (HowToWrite::Stealthy, Some(old)) => old.len(),
@@ -280,6 +306,9 @@ impl World {
                 let content = state.new_version(bytes_of(size), format!("there as {path}"));
                 self.put(&mut state, path, content);
             }
+            RemoteOp::PutLink(path) => self.link_there(&mut state, path),
+            RemoteOp::PutHostileLink => self.hostile_link_there(),
+            RemoteOp::Chmod(path, mode) => self.chmod_there(&mut state, path, mode),
             RemoteOp::Delete(path) => {
                 if let Some(old) = self.remote_content(path) {
                     state.supersede(&old);
@@ -299,7 +328,12 @@ impl World {
                 self.put(&mut state, path, content);
             }
             RemoteOp::CopyFromLocal(path) => {
-                if let Some(content) = self.local_content(path) {
+                let Some(content) = self.local_content(path) else {
+                    return;
+                };
+                if self.is_link(path) {
+                    self.put_with(&mut state, path, content, LINK_MODE);
+                } else {
                     self.put(&mut state, path, content);
                 }
             }
@@ -329,8 +363,19 @@ impl World {
 
 impl State {
     pub(crate) fn new_version(&mut self, size_bytes: usize, written: String) -> Bytes {
-        let mut content = format!("{:06}:", self.versions.len()).into_bytes();
-        content.resize(size_bytes.max(content.len()), b'.');
+        self.add_version(size_bytes, '\n', written)
+    }
+
+    /// The target of a link of its own, which no text of a file equals.
+    pub(crate) fn new_target(&mut self, written: String) -> Bytes {
+        self.add_version(16, '.', written)
+    }
+
+    fn add_version(&mut self, size_bytes: usize, end: char, written: String) -> Bytes {
+        let mut content = format!("{:06}:", self.versions.len());
+        let dots = size_bytes.saturating_sub(content.len() + 1);
+        content.extend(std::iter::repeat_n('.', dots));
+        content.push(end);
         let content = Bytes::from(content);
         self.versions.push(Version {
             content: content.clone(),
@@ -428,6 +473,7 @@ impl LocalOp {
             | Self::Touch(path)
             | Self::Rewrite(path)
             | Self::Chmod(path, _)
+            | Self::Link(path)
             | Self::CopyFromRemote(path)
             | Self::Obstruct(path, _) => vec![path],
             Self::Ignore(_) | Self::IgnoreNothing => Vec::new(),

@@ -21,6 +21,8 @@ pub enum Fault {
     Status(u16),
     /// The connection breaks before the store sees it.
     LoseRequest,
+    /// The connection breaks when this many bytes of the body, at least, have reached the proxy; the store sees nothing.
+    CutRequest(usize),
     /// The store carries it out, then the connection breaks without an answer.
     LoseAnswer,
     /// The connection breaks after this many bytes of the answer's body.
@@ -101,6 +103,16 @@ impl Fault {
                 Ok(Response::builder().status(status).body(body)?)
             }
             Self::LoseRequest => Err(broken()),
+            Self::CutRequest(length) => {
+                let mut body = request.into_body();
+                let mut received = 0;
+                while received < length
+                    && let Some(frame) = body.frame().await
+                {
+                    received += frame?.data_ref().map_or(0, Bytes::len);
+                }
+                Err(broken())
+            }
             Self::LoseAnswer => {
                 shared.forward(request).await?.into_body().collect().await?;
                 Err(broken())

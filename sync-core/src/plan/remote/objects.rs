@@ -1,6 +1,9 @@
 //! The objects of a listing: as they come while the order holds, or sorted after the last one came.
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::sync::mpsc;
 
@@ -118,8 +121,10 @@ impl<'a> Objects<'a> {
                 key,
                 etag,
                 size_bytes,
+                modified,
             } = object;
             let mut payload = size_bytes.to_le_bytes().to_vec();
+            payload.extend_from_slice(&encode_time(modified));
             payload.extend_from_slice(etag.as_str().as_bytes());
             sorter.push(key.as_bytes(), &payload)?;
         }
@@ -160,13 +165,28 @@ impl<'a> Objects<'a> {
     }
 }
 
+/// Nanoseconds since the epoch; 0 for a time that isn't known.
+fn encode_time(time: Option<SystemTime>) -> [u8; 8] {
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let nanoseconds = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
+    nanoseconds.unwrap_or(0).to_le_bytes()
+}
+
+fn decode_time(bytes: [u8; 8]) -> Option<SystemTime> {
+    let nanoseconds = u64::from_le_bytes(bytes);
+    let since = (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))?;
+    UNIX_EPOCH.checked_add(since)
+}
+
 /// Keys and tags are texts where they come from.
 fn decode(Record { key, payload }: Record) -> ListedObject {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (size, etag) = payload.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    let (size, rest) = payload.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    let (time, etag) = rest.split_first_chunk().unwrap_or((&[0; 8], &[]));
     ListedObject {
         key: text(&key),
         etag: ETag::new(&text(etag)),
         size_bytes: u64::from_le_bytes(*size),
+        modified: decode_time(*time),
     }
 }

@@ -34,7 +34,8 @@ fn page(keys: &str, next: Option<&str>) -> Result<ListPage, StoreError> {
         ListedObject {
             key: key.to_owned(),
             etag: ETag::new(tag),
-            size_bytes: 7,
+            size_bytes: if key.ends_with('/') { 0 } else { 7 },
+            modified: None,
         }
     });
     Ok(ListPage {

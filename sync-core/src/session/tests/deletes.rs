@@ -52,14 +52,31 @@ async fn a_version_that_was_deleted_a_moment_ago_does_not_come_back_by_itself() 
     vanish(&fixture, "deleted there");
     fixture.settle().await;
     // A replica that lags shows both once more.
-    fixture.insert("deleted here", "old");
-    fixture.insert("deleted there", "old");
+    fixture.store.echo("agents/a/deleted here");
+    fixture.store.echo("agents/a/deleted there");
     fixture.settle().await;
     assert_eq!(fixture.read("deleted here"), None);
     assert_eq!(fixture.read("deleted there"), None);
     // Nobody deletes them either: it may have been put back.
     assert_eq!(fixture.object("deleted here").unwrap(), "old");
     assert_eq!(fixture.object("deleted there").unwrap(), "old");
+}
+
+#[tokio::test]
+async fn the_same_content_that_is_put_back_on_purpose_comes_at_once() {
+    let fixture = fixture().await;
+    for path in ["deleted here", "deleted there", "keep"] {
+        fixture.write(path, "old");
+    }
+    fixture.settle().await;
+    fixture.remove("deleted here");
+    vanish(&fixture, "deleted there");
+    fixture.settle().await;
+    fixture.insert("deleted here", "old");
+    fixture.insert("deleted there", "old");
+    fixture.settle().await;
+    assert_eq!(fixture.read("deleted here").unwrap(), "old");
+    assert_eq!(fixture.read("deleted there").unwrap(), "old");
 }
 
 #[tokio::test]

@@ -1,9 +1,13 @@
 //! A mount with rules of every kind, on a store in memory.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
-    layout::{Carry, Deletes, Glob, Mount, Rule, Rules, SyncMode},
+    layout::{Carry, Deletes, Executable, Glob, Mount, Rule, Rules, SyncMode},
     merge::{FieldPath, FieldRule, MergeRules, Take},
     path::{Prefix, RelPath},
     progress::{Progress, Silent},
@@ -30,7 +34,10 @@ pub(super) fn rules() -> Vec<Rule> {
     tasks.deletes = Deletes::Pull;
     let mut renamed = rule("config/new.json", SyncMode::Pull);
     renamed.legacy_key = Some(RelPath::new("old.json").unwrap());
+    let mut tools = rule("tools/**", SyncMode::Both);
+    tools.executable = Executable::Always;
     vec![
+        tools,
         rule("openclaw.json", SyncMode::Merge),
         rule("credentials/**", SyncMode::None),
         rule("old.json", SyncMode::None),
@@ -124,6 +131,94 @@ impl Fixture {
             (0, 0, 0)
         );
         report
+    }
+
+    /// A pass both ways, and one that finds nothing to do but reports the same problems again.
+    pub(super) async fn settle_with_problems(&self) -> Report {
+        let report = self.pass(Direction::Sync).await;
+        let mut again = self.pass(Direction::Sync).await;
+        assert_eq!(again.problems, report.problems, "problems flap");
+        again.problems.clear();
+        assert!(again.is_quiet(), "a second pass still finds {again:?}");
+        report
+    }
+
+    /// Sends everything without asking the store what it has.
+    pub(super) async fn settle_push(&self) {
+        let mount = &self.session.mounts()[0];
+        let everything = crate::session::Dirty::Everything;
+        let sent = self
+            .session
+            .push_dirty(mount, everything, &progress())
+            .await;
+        assert!(sent.unwrap().0.problems.is_empty());
+    }
+
+    /// Another worker with a directory of its own on the same bucket.
+    pub(super) async fn replica(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = self.store.clone();
+        let session = open(dir.path(), store.clone()).await;
+        Self {
+            dir,
+            store,
+            session,
+        }
+    }
+
+    pub(super) fn full(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    pub(super) fn insert_with(&self, path: &str, content: &str, metadata: &[(&str, &str)]) {
+        let key = format!("agents/a/{path}");
+        self.store
+            .insert_with_metadata(&key, content.to_owned(), metadata);
+    }
+
+    pub(super) fn metadata(&self, path: &str, name: &str) -> Option<String> {
+        self.store.metadata(&format!("agents/a/{path}"), name)
+    }
+
+    pub(super) fn mode(&self, path: &str) -> u32 {
+        use std::os::unix::fs::PermissionsExt as _;
+        let metadata = std::fs::symlink_metadata(self.full(path)).unwrap();
+        metadata.permissions().mode() & 0o7777
+    }
+
+    pub(super) fn chmod(&self, path: &str, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(self.full(path), mode).unwrap();
+    }
+
+    pub(super) fn link(&self, path: &str, target: &str) {
+        let full = self.full(path);
+        std::fs::create_dir_all(full.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, full).unwrap();
+    }
+
+    /// Where the link at a path leads; `None` for what is no link.
+    pub(super) fn target(&self, path: &str) -> Option<String> {
+        let target = std::fs::read_link(self.full(path)).ok()?;
+        Some(target.to_str().unwrap().to_owned())
+    }
+
+    /// How many files were read so far.
+    pub(super) fn contents_opened(&self) -> u64 {
+        self.session.mounts()[0].root.contents_opened()
+    }
+
+    /// Passes until none reads a file again because the clock had not moved on.
+    pub(super) async fn out_of_doubt(&self) {
+        for _ in 0..1000 {
+            let before = self.contents_opened();
+            assert!(self.pass(Direction::Sync).await.is_quiet());
+            if self.contents_opened() == before {
+                return;
+            }
+        }
+        panic!("files stay in doubt");
     }
 
     pub(super) async fn reopen(self) -> Self {

@@ -14,7 +14,10 @@ use aws_smithy_http_client::{
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 
-use super::keys::{FreshKeys, KeySource};
+use super::{
+    clock::SharedClock,
+    keys::{FreshKeys, KeySource},
+};
 use crate::{
     secret::Secret,
     store::{StoreError, StoreErrorKind},
@@ -93,6 +96,8 @@ pub(super) struct Clients {
     /// For uploads: the SDK counts the time that sending takes as waiting for the answer, so each of them brings a limit of
     /// its own ([`upload_limit`]).
     pub(super) uploads: Client,
+    /// What the answers to both say of the store's clock.
+    pub(super) clock: SharedClock,
 }
 
 /// Slower than this nothing is sent any more, in bytes a second.
@@ -155,6 +160,8 @@ pub(super) async fn clients(config: &S3Config) -> Result<Clients, StoreError> {
     if let Some(endpoint) = &config.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
+    let clock = SharedClock::default();
+    builder = builder.interceptor(clock.clone());
     let uploads = builder.clone().timeout_config(
         TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -163,6 +170,7 @@ pub(super) async fn clients(config: &S3Config) -> Result<Clients, StoreError> {
     Ok(Clients {
         requests: Client::from_conf(builder.build()),
         uploads: Client::from_conf(uploads.build()),
+        clock,
     })
 }
 

@@ -1,0 +1,155 @@
+//! Reading a file that is to be sent, and hashing it.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+
+use super::{Context, Failure};
+use crate::{
+    baseline::LocalVersion,
+    content,
+    digest::{Digest, DigestHasher, PartedDigest, PartedHasher, SizedDigest},
+    link,
+    local::Fingerprint,
+    mount::OpenMount,
+    path::RelPath,
+    report::ProblemKind,
+    root::LocalError,
+    store::{
+        PutBody,
+        parts::{MultipartStore, PartLimits},
+    },
+};
+
+/// Files up to this size are read once, hashed and sent from memory; larger ones are read twice.
+const IN_MEMORY_BYTES: u64 = 256 * 1024;
+/// Bytes of a larger file read at once.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// A file's content as it was at one moment, or a file that proves by its hash that it still is.
+pub(super) struct Content {
+    pub(super) body: Body,
+    pub(super) local: LocalVersion,
+    hash: SizedDigest,
+}
+
+/// How the content goes up.
+pub(super) enum Body {
+    /// In one request.
+    Whole(PutBody),
+    /// In parts.
+    Parts(PartedFile),
+}
+
+/// An open file and the hashes of its parts.
+pub(super) struct PartedFile {
+    pub(super) file: Arc<File>,
+    pub(super) content: PartedDigest,
+}
+
+impl Content {
+    pub(super) fn digest(&self) -> Digest {
+        self.hash.digest
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.hash.size_bytes
+    }
+}
+
+pub(super) async fn read(context: &Context, path: &RelPath) -> Result<Content, Failure> {
+    let mount = context.mount.clone();
+    let limits = context.store.multipart().map(MultipartStore::part_limits);
+    let path = path.clone();
+    tokio::task::spawn_blocking(move || read_blocking(&mount, &path, limits))
+        .await
+        .map_err(|error| Failure::Problem(ProblemKind::Io, error.to_string()))?
+}
+
+fn read_blocking(
+    mount: &OpenMount,
+    path: &RelPath,
+    limits: Option<PartLimits>,
+) -> Result<Content, Failure> {
+    let failed = |error| LocalError::new("read", path, error);
+    let (file, fingerprint) = match mount.root.open_file(path) {
+        Err(error) if content::is_link(&error) => return read_link(mount, path),
+        opened => opened?,
+    };
+    let file = Arc::new(file);
+    let local = LocalVersion::seen(fingerprint, SystemTime::now());
+    let size_bytes = fingerprint.size_bytes;
+    let part_bytes = limits
+        .filter(|limits| size_bytes > limits.threshold_bytes)
+        .map(|limits| limits.part_bytes_for(size_bytes));
+    let (body, hash) = match part_bytes {
+        Some(part_bytes) => in_parts(&file, part_bytes),
+        None if size_bytes <= IN_MEMORY_BYTES => in_memory(&file, size_bytes),
+        None => whole(&file, size_bytes),
+    }
+    .map_err(failed)?;
+    let after = Fingerprint::of(&file.metadata().map_err(failed)?);
+    // Written to while it was read: what was read may be half of each version.
+    if after != fingerprint || hash.size_bytes != size_bytes {
+        return Err(Failure::Changing);
+    }
+    Ok(Content { body, local, hash })
+}
+
+/// A link is sent as its target. It is checked here once more: what was planned may be another link by now.
+fn read_link(mount: &OpenMount, path: &RelPath) -> Result<Content, Failure> {
+    let (target, fingerprint) = mount.root.read_link(path)?;
+    if let Err(refusal) = link::check(path, &target, &mount.rules) {
+        let message = format!("the link is not synchronised: {refusal}");
+        return Err(Failure::Problem(ProblemKind::Unsupported, message));
+    }
+    let mut hasher = DigestHasher::default();
+    hasher.update(&target);
+    Ok(Content {
+        body: Body::Whole(PutBody::Bytes(Bytes::from(target))),
+        hash: hasher.finish(),
+        local: LocalVersion::seen(fingerprint, SystemTime::now()),
+    })
+}
+
+fn in_memory(file: &File, size_bytes: u64) -> io::Result<(Body, SizedDigest)> {
+    let mut content = Vec::with_capacity(usize::try_from(size_bytes).unwrap_or(0) + 1);
+    file.take(IN_MEMORY_BYTES + 1).read_to_end(&mut content)?;
+    let mut hasher = DigestHasher::default();
+    hasher.update(&content);
+    let body = PutBody::Bytes(Bytes::from(content));
+    Ok((Body::Whole(body), hasher.finish()))
+}
+
+fn whole(file: &File, size_bytes: u64) -> io::Result<(Body, SizedDigest)> {
+    let mut hasher = DigestHasher::default();
+    read_to_end(file, |piece| hasher.update(piece))?;
+    let file = file.try_clone()?;
+    let body = PutBody::File { file, size_bytes };
+    Ok((Body::Whole(body), hasher.finish()))
+}
+
+fn in_parts(file: &Arc<File>, part_bytes: u64) -> io::Result<(Body, SizedDigest)> {
+    let mut hasher = PartedHasher::new(part_bytes);
+    read_to_end(file, |piece| hasher.update(piece))?;
+    let content = hasher.finish();
+    let whole = content.whole;
+    let file = file.clone();
+    Ok((Body::Parts(PartedFile { file, content }), whole))
+}
+
+fn read_to_end(mut file: &File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        take(buffer.get(..read).unwrap_or_default());
+    }
+}
