@@ -88,5 +88,5 @@ async fn a_command_that_hangs_is_killed() {
     .await
     .unwrap_err();
     assert_eq!(refused.why, "`sleep` took longer than 50ms");
-    assert!(started.elapsed() < Duration::from_secs(300));
+    assert!(started.elapsed() < Duration::from_mins(5));
 }

@@ -237,9 +237,11 @@ async fn a_validator_is_shown_every_file_under_its_own_name_and_may_refuse() {
     assert!(fixture.pass(Direction::Sync).await.is_quiet());
 }
 
+/// Names and contents of a directory's files.
+type Contents = BTreeMap<String, String>;
+
 /// What stood in the directories of the roots that are watched, at every moment at which a file was published.
-static SEEN: LazyLock<Mutex<HashMap<PathBuf, Vec<BTreeMap<String, String>>>>> =
-    LazyLock::new(Mutex::default);
+static SEEN: LazyLock<Mutex<HashMap<PathBuf, Vec<Contents>>>> = LazyLock::new(Mutex::default);
 
 struct Look;
 
@@ -258,7 +260,7 @@ impl Hook for Look {
     }
 }
 
-fn contents(directory: &Path) -> BTreeMap<String, String> {
+fn contents(directory: &Path) -> Contents {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let content = |entry: std::fs::DirEntry| {
         let content = std::fs::read_to_string(entry.path()).unwrap_or_default();
@@ -268,7 +270,7 @@ fn contents(directory: &Path) -> BTreeMap<String, String> {
 }
 
 impl Fixture {
-    async fn watched_pass(&self) -> Vec<BTreeMap<String, String>> {
+    async fn watched_pass(&self) -> Vec<Contents> {
         failpoint::install(Box::new(Look));
         let place = self.session.mounts()[0].root.path().to_owned();
         SEEN.lock().unwrap().insert(place.clone(), Vec::new());
