@@ -17,6 +17,7 @@ use crate::{
     backoff::Backoff,
     debounce::{Debouncer, DirtyPath, MountIndex, Scope},
     failpoint::Point,
+    pace::Pace,
     report::{ProblemKind, Report},
     selection::is_ignore_file,
     session::{Direction, PassError, PassRequest},
@@ -39,9 +40,10 @@ const PATH_RETRY: Duration = Duration::from_secs(15);
 /// The engine's task.
 pub(super) struct Engine {
     settings: ResidentSettings,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     events: broadcast::Sender<Event>,
-    debouncer: Debouncer,
+    pub(super) debouncer: Debouncer,
+    pub(super) pace: Pace,
     next_pass: Instant,
     /// Requests that wait for the job under way.
     waiting: VecDeque<Command>,
@@ -78,6 +80,7 @@ impl Engine {
     ) -> Self {
         Self {
             debouncer: Debouncer::new(settings.debounce),
+            pace: Pace::new(),
             next_pass: Instant::now() + jittered(settings.pull_interval),
             settings,
             shared,
@@ -186,6 +189,10 @@ impl Engine {
             return;
         } else if push_is_due {
             let dirty = self.debouncer.due(now + TOGETHER);
+            let dirty = self.without_the_hot(dirty, now);
+            if dirty.is_empty() {
+                return;
+            }
             self.shared.session.reached(Point::DirtyTaken);
             Job::Push(Trigger::Change, dirty, None)
         } else if now >= self.next_pass {
@@ -241,6 +248,9 @@ impl Engine {
                 {
                     self.next_pass = self.next_pass.min(now + AFTER_IGNORE_FILE);
                 }
+                if let Scope::Path(path) = &dirty.scope {
+                    self.pace.note(dirty.mount, path, now);
+                }
                 self.debouncer.note(dirty, now);
             }
             WatchEvent::Mode(index, mode) => self.shared.state().set_watch_mode(index, mode),
@@ -293,6 +303,13 @@ impl Engine {
             && let Some(retry) = self.retry_at
         {
             self.next_pass = self.next_pass.min(retry);
+        }
+        let report = match &result {
+            Ok(report) => report,
+            Err(error) => &error.report,
+        };
+        if !matches!(what, What::Plan) {
+            self.pace_what_was_sent(report, now);
         }
         self.shared.state().conclude(&what, &result);
         if !matches!(what, What::Plan) {

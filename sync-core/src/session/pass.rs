@@ -18,7 +18,7 @@ use crate::{
     join::{Observed, RemoteEntry},
     mount::OpenMount,
     path::{ObjectKey, RelPath},
-    plan::{self, Direction, Extent, IgnoreFiles, MountPlan, PlanScope},
+    plan::{self, Direction, Extent, IgnoreFiles, MountPlan, PlanScope, Turn},
     progress::Progress,
     report::{Problem, ProblemKind, Report, Side},
     store::StoreError,
@@ -106,6 +106,7 @@ impl Session {
                 break;
             }
             scope.extent = extent(again);
+            scope.turn = Turn::Last;
         }
         execute::abort_abandoned_uploads(&context).await;
         if !units.is_empty() {
@@ -143,6 +144,7 @@ impl Session {
             approval: Approval::None,
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
+            turn: Turn::First,
         };
         let mut report = Report::default();
         // What the store holds by now is looked at only where a precondition fails; then either side may win.
@@ -183,6 +185,7 @@ impl Session {
             approval: request.approval,
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
+            turn: Turn::First,
         }
     }
 

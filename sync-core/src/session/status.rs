@@ -6,7 +6,8 @@ use crate::{
     mount::OpenMount,
     path::RelPath,
     plan::{
-        self, Extent, IgnoreFiles, MountPlan, PlanError, PlanScope, Reading, RemoteSource, Wanted,
+        self, Extent, IgnoreFiles, MountPlan, PlanError, PlanScope, Reading, RemoteSource, Turn,
+        Wanted,
     },
     report::{Problem, ProblemKind},
     status::{MountStatus, Status},
@@ -78,6 +79,7 @@ impl Session {
             approval: Approval::Given,
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::InTurn,
+            turn: Turn::First,
         };
         let mut unsent = Vec::new();
         for mount in &self.mounts {
