@@ -14,6 +14,7 @@ pub mod progress;
 pub mod resident;
 pub mod serve;
 pub mod settings;
+pub mod validate;
 pub mod worker;
 
 pub use commands::run;

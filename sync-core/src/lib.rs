@@ -67,4 +67,5 @@ pub mod stage;
 pub mod status;
 pub mod store;
 pub mod upload_id;
+pub mod validate;
 pub mod watch;

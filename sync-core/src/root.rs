@@ -26,7 +26,7 @@ use crate::{
 /// The engine's own directory in a mount.
 pub const STATE_DIRECTORY: &str = ".hiclaw-sync";
 /// Staging, relative to the mount.
-const STAGING: &str = ".hiclaw-sync/tmp";
+pub(crate) const STAGING: &str = ".hiclaw-sync/tmp";
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
