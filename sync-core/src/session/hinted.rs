@@ -18,7 +18,7 @@ use crate::{
     join::Observed,
     mount::OpenMount,
     path::RelPath,
-    plan::{self, IgnoreFiles, PlanScope},
+    plan::{self, IgnoreFiles, PlanScope, Turn},
     progress::Progress,
     report::{ProblemKind, Report},
     root::RootState,
@@ -248,6 +248,7 @@ impl Session {
             approval: Approval::None,
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
+            turn: Turn::First,
         }
     }
 }
