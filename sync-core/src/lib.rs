@@ -50,6 +50,7 @@ pub mod local;
 pub mod merge;
 pub mod mount;
 pub mod order;
+pub mod pace;
 pub mod path;
 mod plan;
 pub mod progress;

@@ -9,6 +9,7 @@
 //! memory. [`Resident::stop`] ends the engine after a last push; dropping every handle ends it at
 //! once.
 
+mod hot;
 mod jobs;
 mod remote;
 mod state;

@@ -8,9 +8,11 @@
 pub mod agent;
 pub mod bucket;
 pub mod cli;
+pub mod container;
 pub mod events;
 pub mod fake_store;
 pub mod http;
+pub mod image;
 mod leash;
 pub mod matrix;
 pub mod measure;

@@ -131,6 +131,16 @@ pub enum Command {
     },
     /// Resolves the settings and prints them without secrets; starts nothing
     Check,
+    /// Asks the running worker whether it is ready; exit code 0 or 1, the reason in a line
+    Healthcheck {
+        /// Ask only whether it lives
+        ///
+        /// For engines that kill what is not healthy: a worker that waits for its store is not ready, and must not be killed.
+        #[arg(long)]
+        live: bool,
+    },
+    /// Waits for SIGTERM or SIGINT: in place of the runtime where that runs in a container of its own
+    Pause,
 }
 
 #[cfg(test)]
@@ -171,5 +181,10 @@ mod tests {
         assert!(matches!(cli.command, Some(Command::Demo { runtime, .. }) if runtime == ["true"]));
         assert!(Cli::try_parse_from(["x", "check", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["x", "sh"]).is_err());
+        let cli = Cli::parse_from(["x", "healthcheck", "--live"]);
+        assert!(matches!(
+            cli.command,
+            Some(Command::Healthcheck { live: true })
+        ));
     }
 }

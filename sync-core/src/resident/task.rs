@@ -18,6 +18,7 @@ use crate::{
     backoff::Backoff,
     debounce::{Debouncer, DirtyPath, MountIndex, Scope},
     failpoint::Point,
+    pace::Pace,
     report::{ProblemKind, Report, RequestCounts},
     selection::is_ignore_file,
     session::{Direction, PassError, PassRequest},
@@ -41,9 +42,10 @@ const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 /// The engine's task.
 pub(super) struct Engine {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     events: broadcast::Sender<Event>,
-    debouncer: Debouncer,
+    pub(super) debouncer: Debouncer,
+    pub(super) pace: Pace,
     remote: Remote,
     next_pass: Instant,
     /// Requests that wait for the job under way.
@@ -83,6 +85,7 @@ impl Engine {
     ) -> Self {
         Self {
             debouncer: Debouncer::new(settings.debounce),
+            pace: Pace::new(),
             remote: Remote::start(&shared.session, &settings),
             next_pass: Instant::now() + jittered(settings.pull_interval),
             shared,
@@ -204,6 +207,10 @@ impl Engine {
             Job::Look(self.remote.due(now))
         } else if push_is_due {
             let dirty = self.debouncer.due(now + TOGETHER);
+            let dirty = self.without_the_hot(dirty, now);
+            if dirty.is_empty() {
+                return;
+            }
             self.shared.session.reached(Point::DirtyTaken);
             Job::Push(Trigger::Change, dirty, None)
         } else if now >= self.next_pass {
@@ -263,6 +270,9 @@ impl Engine {
                     && is_ignore_file(path)
                 {
                     self.next_pass = self.next_pass.min(now + AFTER_IGNORE_FILE);
+                }
+                if let Scope::Path(path) = &dirty.scope {
+                    self.pace.note(dirty.mount, path, now);
                 }
                 self.debouncer.note(dirty, now);
             }
@@ -338,6 +348,13 @@ impl Engine {
             && let Some(retry) = self.retry_at
         {
             self.next_pass = self.next_pass.min(retry);
+        }
+        let report = match &result {
+            Ok(report) => report,
+            Err(error) => &error.report,
+        };
+        if !matches!(what, What::Plan) {
+            self.pace_what_was_sent(report, now);
         }
         self.shared.state().conclude(&what, &result);
         if !matches!(what, What::Plan) {

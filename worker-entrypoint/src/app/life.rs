@@ -90,8 +90,8 @@ pub(super) async fn run(cli: Cli, mut signals: Signals) -> anyhow::Result<u8> {
     Ok(worker.run(prepared, signals).await)
 }
 
-/// Waits for a signal that asks for the end; before the runtime is started no other is answered.
-async fn stop_demanded(signals: &mut Signals) -> i32 {
+/// Waits for a signal that asks for the end; where there is no runtime, no other is answered.
+pub(super) async fn stop_demanded(signals: &mut Signals) -> i32 {
     loop {
         match signals.next().await {
             Demand::Stop(number) => return number,
