@@ -43,6 +43,7 @@ pub mod join;
 pub mod layout;
 pub mod local;
 pub mod merge;
+pub mod mirror;
 pub mod mount;
 pub mod path;
 mod plan;

@@ -3,6 +3,8 @@
 //! Invariant: one process at a time has a mount open; the lock is released when the value is dropped or the process
 //! ends, however it ends.
 
+mod mirror;
+
 use std::{
     fs::{File, TryLockError},
     path::PathBuf,
@@ -16,6 +18,7 @@ use crate::{
     baseline::{Baseline, BaselineError, Row},
     layout::{Mount, Rules},
     local::LocalEntry,
+    mirror::MirrorPolicy,
     path::{Prefix, RelPath},
     plan::Extent,
     report::Side,
@@ -42,7 +45,9 @@ pub struct OpenMount {
     capabilities: RwLock<Option<Capabilities>>,
     /// Deletes towards the local and the remote side that were let through since the last pass over everything.
     recent_deletes: [AtomicU64; 2],
-    _lock: File,
+    /// Present where the mount is copied one way instead of being kept the same.
+    mirror: Option<MirrorPolicy>,
+    _locks: Vec<File>,
 }
 
 /// A mount could not be opened.
@@ -108,7 +113,8 @@ impl OpenMount {
             baseline: Mutex::new(baseline),
             capabilities: RwLock::new(None),
             recent_deletes: [AtomicU64::new(0), AtomicU64::new(0)],
-            _lock: lock,
+            mirror: None,
+            _locks: vec![lock],
         })
     }
 

@@ -87,6 +87,8 @@ impl Handling {
 #[derive(Debug, Default)]
 pub(crate) struct MountPlan {
     pub(crate) tasks: Vec<Task>,
+    /// Tasks of a mirror that are to be done unless both sides turn out to hold the same content.
+    pub(crate) compare: Vec<Task>,
     /// Changes of the baseline that go with no change of a file.
     pub(crate) row_changes: Vec<RowChange>,
     pub(crate) problems: Vec<Problem>,

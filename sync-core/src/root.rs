@@ -3,6 +3,8 @@
 //! Invariant: no operation here leaves the directory or follows a symbolic link, whatever the path says and whatever
 //! others do to the tree meanwhile; the kernel checks (`openat2`, `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`).
 
+mod copies;
+
 use std::{
     fs::File,
     io,
@@ -63,6 +65,16 @@ pub struct Root {
     descriptor: OwnedFd,
     staging: OwnedFd,
     path: PathBuf,
+    residue: Residue,
+}
+
+/// What becomes of the directories that were made for staging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Residue {
+    /// They are the engine's, and stay.
+    Stays,
+    /// They go when the last user of the root does.
+    GoesWhenEmpty,
 }
 
 /// Whether the mount's directory is still the one that was opened.
@@ -98,6 +110,7 @@ impl Root {
             descriptor,
             staging,
             path: path.to_owned(),
+            residue: Residue::Stays,
         })
     }
 

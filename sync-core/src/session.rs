@@ -4,6 +4,7 @@
 //! most. Never decides anything itself. One session at a time has a mount open; passes of a session run one by one.
 
 mod dry_run;
+mod mirror;
 mod pass;
 mod status;
 
@@ -17,7 +18,10 @@ use std::{
     time::Instant,
 };
 
-pub use self::pass::Dirty;
+pub use self::{
+    mirror::{MIRROR, MirrorSpec},
+    pass::Dirty,
+};
 pub use crate::plan::Direction;
 use crate::{
     baseline::BaselineError,

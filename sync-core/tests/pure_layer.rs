@@ -4,7 +4,7 @@
 mod tests {
     use std::{fs, path::Path};
 
-    const PURE: [&str; 8] = [
+    const PURE: [&str; 9] = [
         "layout",
         "merge",
         "reconcile",
@@ -13,6 +13,7 @@ mod tests {
         "conflict",
         "debounce",
         "backoff",
+        "mirror",
     ];
     const FORBIDDEN: [&str; 7] = [
         "tokio",

@@ -1,5 +1,7 @@
 //! The planner: takes what is observed of each path, decides, and holds what the brakes hold.
 
+mod mirror;
+
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
@@ -171,6 +173,9 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn consider(&mut self, mut observed: Observed) {
+        if let Some(policy) = self.mount.mirror() {
+            return self.consider_mirrored(observed, policy);
+        }
         let rule = self.mount.rules.rule_for(&observed.path);
         let handling = Handling::of(rule);
         match unsupported(self.mount, &observed, handling.policy) {
@@ -236,6 +241,10 @@ impl<'a> Planner<'a> {
                 RowChange::Record(row) => row.local.is_some(),
                 RowChange::Forget(_) => false,
             });
+        }
+        if let Some(policy) = self.mount.mirror() {
+            self.brake_mirror(policy);
+            return Ok(self.plan);
         }
         for (side, decision) in [
             (Side::Local, Decision::DeleteLocal),

@@ -142,6 +142,7 @@ impl Session {
         progress: &Arc<dyn Progress>,
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
+        let direction = mount.direction(direction);
         let context = Arc::new(Context {
             store: self.store.clone(),
             mount: mount.clone(),
@@ -196,11 +197,11 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        let mount = mount.clone();
-        Ok(
-            tokio::task::spawn_blocking(move || plan::plan_again(&mount, direction, observed))
-                .await?,
-        )
+        let again = mount.clone();
+        let plan =
+            tokio::task::spawn_blocking(move || plan::plan_again(&again, direction, observed))
+                .await?;
+        self.compare(mount, plan).await
     }
 
     async fn observe(&self, mount: &OpenMount, path: &RelPath) -> Result<Observed, SessionError> {
@@ -258,7 +259,7 @@ impl Session {
             other => other,
         };
         match planned {
-            Ok(plan) => Ok(Planned::Plan(plan)),
+            Ok(plan) => Ok(Planned::Plan(self.compare(mount, plan).await?)),
             Err(PlanError::Baseline(error)) => Err(error.into()),
             Err(PlanError::Listing(ListingFault::Store(error)))
                 if error.kind.is_fatal() || error.kind.is_transient() =>
@@ -369,7 +370,7 @@ fn scope(mount: &OpenMount, request: &PassRequest) -> PlanScope {
     };
     PlanScope {
         extent,
-        direction: request.direction,
+        direction: mount.direction(request.direction),
         approval: request.approval,
     }
 }
