@@ -1,6 +1,8 @@
 //! What each command does.
 
 mod layouts;
+mod mirror;
+mod objects;
 mod pass;
 mod serve;
 mod shell;
@@ -30,7 +32,9 @@ pub fn run(cli: Cli) -> Exit {
             let code = Exit::of_error(&error);
             let mut stderr = std::io::stderr().lock();
             let message = exit::message(&error);
-            let mut said = writeln!(stderr, "hiclaw-sync: {message}");
+            let shown = message.split('\n').map(crate::output::printable);
+            let shown = shown.collect::<Vec<_>>().join("\n");
+            let mut said = writeln!(stderr, "hiclaw-sync: {shown}");
             if let Some(advice) = exit::advice(&error) {
                 said = said.and(writeln!(stderr, "  {advice}"));
             }
@@ -75,6 +79,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Conflicts => runtime()?.block_on(state::conflicts(&global)),
         Command::Watch(arguments) => runtime()?.block_on(watch::run(&global, arguments)),
         Command::Serve(arguments) => runtime()?.block_on(serve::run(&global, arguments)),
+        Command::Mirror(arguments) => runtime()?.block_on(mirror::run(&global, arguments)),
+        Command::Ls(arguments) => runtime()?.block_on(objects::list::run(&global, arguments)),
+        Command::Cat(arguments) => runtime()?.block_on(objects::cat(&global, arguments)),
+        Command::Stat(arguments) => runtime()?.block_on(objects::stat(&global, arguments)),
+        Command::Put(arguments) => runtime()?.block_on(objects::put(&global, arguments)),
+        Command::Rm(arguments) => runtime()?.block_on(objects::remove::run(&global, arguments)),
         Command::Layouts(command) => layouts::run(&global, command),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man => shell::manual(),

@@ -6,6 +6,7 @@ use std::process;
 
 use sync_core::{
     layout::LayoutError,
+    object::ObjectError,
     report::Report,
     session::{PassError, SessionError},
     store::{StoreError, StoreErrorKind},
@@ -28,6 +29,8 @@ pub enum Exit {
     Held,
     /// The store can't be reached; trying again later may help.
     Unreachable,
+    /// It was ended by a signal before it was done.
+    Interrupted,
 }
 
 impl Exit {
@@ -41,6 +44,8 @@ impl Exit {
             Self::Problems => 3,
             Self::Held => 4,
             Self::Unreachable => 75,
+            // What shells make of SIGINT.
+            Self::Interrupted => 130,
         }
     }
 
@@ -99,10 +104,15 @@ fn store_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a S
         | _ => None,
     };
     let in_pass = || in_session(&cause.downcast_ref::<PassError>()?.source);
+    let in_object = || match cause.downcast_ref::<ObjectError>()? {
+        ObjectError::Store(store) => Some(store),
+        _ => None,
+    };
     cause
         .downcast_ref()
         .or_else(|| in_session(cause.downcast_ref()?))
         .or_else(in_pass)
+        .or_else(in_object)
 }
 
 impl From<Exit> for process::ExitCode {

@@ -12,6 +12,7 @@ pub mod progress;
 pub mod resident;
 pub mod serve;
 pub mod settings;
+pub mod target;
 pub mod worker;
 
 pub use commands::run;

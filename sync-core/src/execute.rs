@@ -11,6 +11,8 @@ mod merge;
 mod publish;
 mod upload;
 
+pub(crate) use self::attributes::metadata;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,

@@ -45,6 +45,7 @@ pub mod local;
 pub mod merge;
 pub mod mirror;
 pub mod mount;
+pub mod object;
 pub mod path;
 mod plan;
 pub mod progress;

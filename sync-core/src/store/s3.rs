@@ -2,6 +2,7 @@
 //!
 //! Owns how requests are sent. Never retries on its own beyond the SDK's own retries of transient failures.
 
+mod browse;
 mod classify;
 mod config;
 mod multipart;
@@ -20,7 +21,10 @@ use aws_smithy_types::byte_stream::Length;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 
 use self::classify::classify;
-pub use self::config::{Addressing, Keys, S3Config};
+pub use self::{
+    browse::{BrowsedObject, Depth, Level},
+    config::{Addressing, Keys, S3Config},
+};
 use super::{
     ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
     StoreError, StoreErrorKind,
