@@ -1,9 +1,11 @@
 //! The planner: takes what is observed of each path, decides, and holds what the brakes hold.
 
+mod hidden;
 mod mirror;
 
 use std::collections::{BTreeMap, HashMap};
 
+use self::hidden::{Above, Sight};
 use super::{
     Extent, Handling, MountPlan, PlanError, PlanScope, RemoteSource, Task,
     change::{
@@ -12,7 +14,7 @@ use super::{
     },
 };
 use crate::{
-    baseline::RowChange,
+    baseline::{Row, RowChange},
     guard::{self, DeleteCounts},
     join::{Observed, RemoteEntry, join},
     local::Fingerprint,
@@ -45,6 +47,18 @@ pub(super) struct Planner<'a> {
     /// Paths whose object may be stored under an older key, until the whole listing was seen.
     deferred: BTreeMap<RelPath, (RelPath, Option<Observed>)>,
     legacy_objects: BTreeMap<RelPath, RemoteEntry>,
+    above: Above,
+}
+
+/// The object as it was when the row was written.
+fn assumed(mount: &OpenMount, row: Option<&Row>) -> Option<RemoteEntry> {
+    let row = row?;
+    let version = row.remote.clone()?;
+    Some(RemoteEntry {
+        path: row.path.clone(),
+        key: mount.prefix.key(&row.path),
+        version,
+    })
 }
 
 impl<'a> Planner<'a> {
@@ -68,6 +82,7 @@ impl<'a> Planner<'a> {
                 legacy.collect()
             },
             legacy_objects: BTreeMap::new(),
+            above: Above::default(),
         }
     }
 
@@ -113,14 +128,10 @@ impl<'a> Planner<'a> {
     /// Counts a path and decides about it, now or when the whole listing was seen.
     fn take(&mut self, mut observed: Observed) {
         if self.remote_view == RemoteView::Assumed {
-            observed.remote = observed.baseline.as_ref().and_then(|row| {
-                let version = row.remote.clone()?;
-                Some(RemoteEntry {
-                    path: row.path.clone(),
-                    key: self.mount.prefix.key(&row.path),
-                    version,
-                })
-            });
+            observed.remote = assumed(self.mount, observed.baseline.as_ref());
+        }
+        if self.look_behind(&mut observed) == Sight::Hidden {
+            return;
         }
         self.local_files += u64::from(observed.local.is_some());
         self.remote_objects += u64::from(observed.remote.is_some());

@@ -46,6 +46,41 @@ async fn edits_and_deletes_travel_both_ways() {
     );
 }
 
+/// MinIO lists an object and none of those below it.
+#[tokio::test]
+async fn what_an_object_may_hide_is_not_taken_for_deleted() {
+    let fixture = fixture().await;
+    for path in [
+        "skills/web/a",
+        "skills/web/b",
+        "skills/web-two",
+        "skills/web0",
+    ] {
+        fixture.insert(path, "old");
+    }
+    fixture.settle().await;
+    fixture.insert("skills/web", "a file");
+    for hidden in ["skills/web/a", "skills/web/b"] {
+        fixture.store.remove(&format!("agents/a/{hidden}"));
+    }
+    fixture.store.remove("agents/a/skills/web0");
+    let report = fixture.pass(Direction::Sync).await;
+    assert_eq!(fixture.read("skills/web/a").as_deref(), Some("old"));
+    assert_eq!(fixture.read("skills/web0"), None, "others are deleted");
+    assert_eq!(report.deleted_local.len(), 1, "{report:?}");
+    let told = report
+        .problems
+        .iter()
+        .filter(|problem| problem.kind == ProblemKind::Incomplete);
+    assert_eq!(told.count(), 1, "{report:?}");
+    // Shown again.
+    fixture.store.remove("agents/a/skills/web");
+    for shown in ["skills/web/a", "skills/web/b"] {
+        fixture.insert(shown, "old");
+    }
+    assert!(fixture.settle().await.is_quiet());
+}
+
 #[tokio::test]
 async fn a_conflict_keeps_both_versions_and_the_copy_is_in_the_bucket_too() {
     let fixture = fixture().await;

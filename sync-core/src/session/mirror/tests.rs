@@ -246,6 +246,18 @@ async fn a_source_with_little_in_common_deletes_nothing_and_is_copied() {
 }
 
 #[tokio::test]
+async fn what_an_object_may_hide_is_not_deleted() {
+    let fixture = fixture(Side::Remote).deleting();
+    fixture.write("dir/extra", "1");
+    fixture.write("extra", "2");
+    fixture.insert("dir", "a file");
+    let report = fixture.run().await;
+    assert_eq!(paths(&report.deleted_local), ["extra"]);
+    assert!(fixture.read("dir/extra").is_some());
+    assert!(!report.problems.is_empty());
+}
+
+#[tokio::test]
 async fn a_failing_listing_changes_nothing() {
     let fixture = fixture(Side::Remote).deleting();
     fixture.write("here", "1");
