@@ -32,9 +32,7 @@ pub fn run(cli: Cli) -> Exit {
             let code = Exit::of_error(&error);
             let mut stderr = std::io::stderr().lock();
             let message = exit::message(&error);
-            let shown = message.split('\n').map(crate::output::printable);
-            let shown = shown.collect::<Vec<_>>().join("\n");
-            let mut said = writeln!(stderr, "hiclaw-sync: {shown}");
+            let mut said = writeln!(stderr, "hiclaw-sync: {message}");
             if let Some(advice) = exit::advice(&error) {
                 said = said.and(writeln!(stderr, "  {advice}"));
             }

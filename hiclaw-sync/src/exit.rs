@@ -106,7 +106,10 @@ fn store_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a S
     let in_pass = || in_session(&cause.downcast_ref::<PassError>()?.source);
     let in_object = || match cause.downcast_ref::<ObjectError>()? {
         ObjectError::Store(store) => Some(store),
-        _ => None,
+        ObjectError::Local { .. }
+        | ObjectError::Changing { .. }
+        | ObjectError::Damaged { .. }
+        | _ => None,
     };
     cause
         .downcast_ref()
@@ -131,7 +134,7 @@ pub struct Decided(pub Exit);
 pub fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().filter(|cause| !cause.is::<Decided>()) {
-        let cause = cause.to_string();
+        let cause = said(cause);
         if text.ends_with(&cause) {
             continue;
         }
@@ -141,6 +144,17 @@ pub fn message(error: &anyhow::Error) -> String {
         text.push_str(&cause);
     }
     text
+}
+
+/// A cause in words that do nothing to a terminal. Settings and layouts have a line for each mistake, and no names of others.
+fn said(cause: &(dyn std::error::Error + 'static)) -> String {
+    let has_lines =
+        cause.is::<SettingsError>() || cause.is::<LayoutError>() || cause.is::<LayoutFileError>();
+    if has_lines {
+        cause.to_string()
+    } else {
+        crate::output::printable(&cause.to_string())
+    }
 }
 
 /// What a person can do about an error, if anything is known.

@@ -113,9 +113,33 @@ impl Cli {
         Ok(ran)
     }
 
+    /// Runs a command that reads `input` from its standard input.
+    pub async fn feed(&self, arguments: &[&str], input: &[u8]) -> Result<Ran> {
+        use tokio::io::AsyncWriteExt as _;
+        let mut child = self.command(arguments)?.stdin(Stdio::piped()).spawn()?;
+        let mut stdin = child.stdin.take().context("no standard input")?;
+        let (written, ran) = tokio::join!(
+            async move {
+                stdin.write_all(input).await?;
+                stdin.shutdown().await
+            },
+            finish(child)
+        );
+        // One that ends without reading has its reasons; its exit code tells.
+        drop(written);
+        ran
+    }
+
     /// Starts a command; it is killed when the result is dropped.
     pub fn spawn(&self, arguments: &[&str]) -> Result<Child> {
-        Command::new(tools::hiclaw_sync()?)
+        self.command(arguments)?
+            .spawn()
+            .context("start hiclaw-sync")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(tools::hiclaw_sync()?);
+        command
             .args(&self.options)
             .args(arguments)
             .env_clear()
@@ -126,9 +150,8 @@ impl Cli {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("start hiclaw-sync")
+            .kill_on_drop(true);
+        Ok(command)
     }
 }
 

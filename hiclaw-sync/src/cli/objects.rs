@@ -9,6 +9,10 @@ use super::duration;
 /// Arguments of `mirror`.
 #[derive(Debug, Args)]
 #[command(after_long_help = MIRROR_EXAMPLES)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a switch of a command line is a bool"
+)]
 pub struct MirrorArguments {
     /// What is copied: a directory or `s3://BUCKET/PREFIX/`
     #[arg(value_name = "SRC")]

@@ -5,6 +5,7 @@
 mod browse;
 mod classify;
 mod config;
+mod examine;
 mod multipart;
 
 use std::{
@@ -24,6 +25,7 @@ use self::classify::classify;
 pub use self::{
     browse::{BrowsedObject, Depth, Level},
     config::{Addressing, Keys, S3Config},
+    examine::Greeting,
 };
 use super::{
     ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use sha2::{Digest as _, Sha256};
-use sync_core::path::Prefix;
+use sync_core::{digest::ContentHasher, path::Prefix};
 
 use crate::settings::{Environment as _, ProcessEnvironment};
+
+/// Hexadecimal digits of the name that a pair's directory has.
+const NAME_DIGITS: usize = 24;
 
 /// A directory for one pair of source and destination.
 pub(super) struct Cache {
@@ -23,21 +25,17 @@ enum Lifetime {
 impl Cache {
     /// The cache of this pair; one for this run alone where none can be kept.
     pub(super) fn of(store: &str, prefix: &Prefix, directory: &Path) -> anyhow::Result<Self> {
-        let mut hasher = Sha256::new();
+        let mut hasher = ContentHasher::default();
         for part in [
             store.as_bytes(),
             prefix.as_str().as_bytes(),
             directory.as_os_str().as_encoded_bytes(),
         ] {
-            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
-        let digest = hasher.finalize();
-        let name: String = digest
-            .iter()
-            .take(12)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let mut name = hasher.finish().digest.to_hex();
+        name.truncate(NAME_DIGITS);
         let Some(base) = base() else {
             tracing::info!("neither XDG_CACHE_HOME nor HOME is set; nothing is remembered");
             return Self::none();

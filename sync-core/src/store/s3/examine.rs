@@ -1,0 +1,150 @@
+//! Questions about the store itself: what time it has, whether it tells of changes.
+//!
+//! Asked by people who look for what is wrong; the engine never does.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_s3::config::{
+    ConfigBag, Intercept, RuntimeComponents,
+    interceptors::BeforeDeserializationInterceptorContextRef,
+};
+use aws_smithy_types::date_time::{DateTime, Format};
+
+use super::{S3Store, classify, count};
+use crate::store::{ListPage, StoreError, StoreErrorKind, Support};
+
+/// A store that tells of changes begins to answer within this: it is asked for a sign of life every second.
+const FIRST_SIGN: Duration = Duration::from_secs(4);
+
+/// How a store answered a listing.
+#[derive(Debug)]
+pub struct Greeting {
+    /// The first page of the prefix.
+    pub page: Result<ListPage, StoreError>,
+    /// The store's clock when it answered, to the second; also where it refused.
+    pub clock: Option<SystemTime>,
+}
+
+/// Keeps the `Date` of an answer.
+#[derive(Debug, Clone, Default)]
+struct Dates(Arc<Mutex<Option<SystemTime>>>);
+
+impl Intercept for Dates {
+    fn name(&self) -> &'static str {
+        "Dates"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), aws_sdk_s3::error::BoxError> {
+        let date = context.response().headers().get("date");
+        let date = date.and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
+        if let Some(date) = date.and_then(|date| SystemTime::try_from(date).ok()) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(date);
+        }
+        Ok(())
+    }
+}
+
+impl S3Store {
+    /// Lists one page and notes what time the store has.
+    pub async fn greet(&self, prefix: &str) -> Greeting {
+        let dates = Dates::default();
+        let page = self.list_noting(prefix, dates.clone()).await;
+        let clock = *dates.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Greeting { page, clock }
+    }
+
+    async fn list_noting(&self, prefix: &str, dates: Dates) -> Result<ListPage, StoreError> {
+        count(&self.counters.list);
+        self.client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(prefix)
+            .max_keys(1)
+            .customize()
+            .interceptor(dates)
+            .send()
+            .await
+            .map_err(|error| classify("LIST", prefix, &error))?;
+        // The whole page as the engine reads it.
+        self.list_page(prefix, None).await
+    }
+
+    /// Whether the store sends events of a prefix to whoever listens. An error tells nothing of it.
+    pub async fn notifies(&self, prefix: &str) -> Result<Support, StoreError> {
+        count(&self.counters.get);
+        let query = format!(
+            "events=s3%3AObjectCreated%3A%2A&prefix={}&ping=1",
+            percent_encoding::utf8_percent_encode(prefix, percent_encoding::NON_ALPHANUMERIC)
+        );
+        let bucket = self.bucket.clone();
+        let asked = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key("events")
+            .customize()
+            // The SDK knows no such request: it is a read whose address is another.
+            .mutate_request(move |request| {
+                let address = listening_address(request.uri(), &bucket, &query);
+                if let Err(error) = request.set_uri(address) {
+                    tracing::debug!(%error, "the address of the events is none");
+                }
+            })
+            .send();
+        match tokio::time::timeout(FIRST_SIGN, asked).await {
+            Err(_) => Ok(Support::No),
+            Ok(Ok(answer)) => {
+                // Some stores take the request for a listing, and answer with one.
+                let stream = answer
+                    .content_type()
+                    .is_some_and(|kind| kind.starts_with("text/event-stream"));
+                Ok(if stream { Support::Yes } else { Support::No })
+            }
+            Ok(Err(error)) => match classify("GET", "?events", &error) {
+                error if error.kind.is_fatal() || error.kind == StoreErrorKind::Denied => {
+                    Err(error)
+                }
+                _ => Ok(Support::No),
+            },
+        }
+    }
+}
+
+/// The address of the bucket's events, from that of an object in it.
+fn listening_address(object: &str, bucket: &str, query: &str) -> String {
+    let (scheme, rest) = object.split_once("://").unwrap_or(("http", object));
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let in_path = path == bucket
+        || path
+            .strip_prefix(bucket)
+            .is_some_and(|rest| rest.starts_with('/'));
+    if in_path {
+        format!("{scheme}://{host}/{bucket}?{query}")
+    } else {
+        format!("{scheme}://{host}/?{query}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_asked_for_where_the_bucket_is() {
+        for (object, expected) in [
+            ("http://h:9000/b/events?x-id=GetObject", "http://h:9000/b?q"),
+            ("https://b.host/events?x-id=GetObject", "https://b.host/?q"),
+            ("https://b.host/bee/events", "https://b.host/?q"),
+        ] {
+            assert_eq!(listening_address(object, "b", "q"), expected);
+        }
+    }
+}
