@@ -36,6 +36,7 @@ Examples:
   hiclaw-sync plan                         what a pass both ways would do, and why
   hiclaw-sync --json pull | jq .problems   for scripts
   hiclaw-sync mirror ./site s3://web/site/ a one-way copy, without a worker
+  hiclaw-sync doctor                       what is wrong, and what to do about it
   hiclaw-sync serve --data /tmp/s3 --bucket hiclaw-storage
                                            an S3 store on this machine";
 
@@ -73,6 +74,11 @@ pub enum Command {
     Put(PutArguments),
     /// Remove objects
     Rm(RemoveArguments),
+    /// Look for what keeps a worker from working, and say what to do
+    ///
+    /// Settings, store, credentials, permissions of each prefix, clock, watch limits, excluded weight, state and files.
+    /// Writes and removes a few keys of its own. Exit codes: 0 nothing failed, 1 something did, 75 store unreachable.
+    Doctor,
     /// Show or check layouts
     #[command(subcommand)]
     Layouts(LayoutsCommand),

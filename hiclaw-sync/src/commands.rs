@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod doctor;
 mod layouts;
 mod mirror;
 mod objects;
@@ -83,6 +84,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Stat(arguments) => runtime()?.block_on(objects::stat(&global, arguments)),
         Command::Put(arguments) => runtime()?.block_on(objects::put(&global, arguments)),
         Command::Rm(arguments) => runtime()?.block_on(objects::remove::run(&global, arguments)),
+        Command::Doctor => runtime()?.block_on(doctor::run(&global)),
         Command::Layouts(command) => layouts::run(&global, command),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man => shell::manual(),

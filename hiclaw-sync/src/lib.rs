@@ -5,6 +5,7 @@
 
 pub mod cli;
 mod commands;
+pub mod doctor;
 pub mod exit;
 pub mod logging;
 pub mod output;

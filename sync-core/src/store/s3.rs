@@ -25,7 +25,7 @@ use self::classify::classify;
 pub use self::{
     browse::{BrowsedObject, Depth, Level},
     config::{Addressing, Keys, S3Config},
-    examine::Greeting,
+    examine::{Greeting, Notifications},
 };
 use super::{
     ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,

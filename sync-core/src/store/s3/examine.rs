@@ -14,10 +14,21 @@ use aws_sdk_s3::config::{
 use aws_smithy_types::date_time::{DateTime, Format};
 
 use super::{S3Store, classify, count};
-use crate::store::{ListPage, StoreError, StoreErrorKind, Support};
+use crate::store::{ListPage, StoreError, StoreErrorKind};
 
-/// A store that tells of changes begins to answer within this: it is asked for a sign of life every second.
-const FIRST_SIGN: Duration = Duration::from_secs(4);
+/// A store that knows no such request refuses it, or answers something else, well within this.
+const REFUSAL: Duration = Duration::from_millis(2500);
+
+/// What a store makes of somebody who wants to hear of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notifications {
+    /// It sends events.
+    Sent,
+    /// It keeps the request open and has sent nothing yet, as one does that waits for events.
+    Awaited,
+    /// It knows no such thing.
+    None,
+}
 
 /// How a store answered a listing.
 #[derive(Debug)]
@@ -78,7 +89,7 @@ impl S3Store {
     }
 
     /// Whether the store sends events of a prefix to whoever listens. An error tells nothing of it.
-    pub async fn notifies(&self, prefix: &str) -> Result<Support, StoreError> {
+    pub async fn notifies(&self, prefix: &str) -> Result<Notifications, StoreError> {
         count(&self.counters.get);
         let query = format!(
             "events=s3%3AObjectCreated%3A%2A&prefix={}&ping=1",
@@ -99,20 +110,24 @@ impl S3Store {
                 }
             })
             .send();
-        match tokio::time::timeout(FIRST_SIGN, asked).await {
-            Err(_) => Ok(Support::No),
+        match tokio::time::timeout(REFUSAL, asked).await {
+            Err(_) => Ok(Notifications::Awaited),
             Ok(Ok(answer)) => {
                 // Some stores take the request for a listing, and answer with one.
                 let stream = answer
                     .content_type()
                     .is_some_and(|kind| kind.starts_with("text/event-stream"));
-                Ok(if stream { Support::Yes } else { Support::No })
+                Ok(if stream {
+                    Notifications::Sent
+                } else {
+                    Notifications::None
+                })
             }
             Ok(Err(error)) => match classify("GET", "?events", &error) {
                 error if error.kind.is_fatal() || error.kind == StoreErrorKind::Denied => {
                     Err(error)
                 }
-                _ => Ok(Support::No),
+                _ => Ok(Notifications::None),
             },
         }
     }
