@@ -16,6 +16,8 @@ mod publish;
 mod rewritten;
 mod upload;
 
+pub(crate) use self::attributes::{ObjectKind, kind, metadata};
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},

@@ -7,6 +7,7 @@ mod carry;
 mod conflicts;
 mod dry_run;
 mod listing;
+mod mirror;
 mod pass;
 mod planning;
 mod status;
@@ -20,6 +21,7 @@ use std::{
 
 pub use self::{
     conflicts::{ConflictDetails, ConflictError, ConflictVersion, InBucket, Resolved},
+    mirror::{MIRROR, MirrorSpec},
     pass::Dirty,
 };
 pub use crate::plan::Direction;

@@ -26,6 +26,8 @@ pub enum Tool {
     S5cmd,
     /// The OpenClaw gateway, with the node that runs it.
     Openclaw,
+    /// The Garage server, which is installed only when it is asked for.
+    Garage,
 }
 
 impl Tool {
@@ -40,6 +42,7 @@ impl Tool {
             Self::Rclone => "rclone",
             Self::S5cmd => "s5cmd",
             Self::Openclaw => "openclaw",
+            Self::Garage => "garage",
         }
     }
 
@@ -57,13 +60,14 @@ impl Tool {
             Self::Rclone => "bin/rclone",
             Self::S5cmd => "bin/s5cmd",
             Self::Openclaw => "openclaw/node_modules/.bin/openclaw",
+            Self::Garage => "cargo/bin/garage",
         });
         let skipped = cache.join("skipped").join(self.name());
         match fs::read_to_string(skipped) {
             Ok(reason) => Err(reason.trim().to_owned()),
             Err(_) if path.exists() => Ok(path),
             Err(_) => Err(format!(
-                "{} is not installed; run tests/tools/install",
+                "{0} is not installed; run tests/tools/install {0}",
                 self.name()
             )),
         }
@@ -94,11 +98,20 @@ pub fn cache_dir() -> Result<PathBuf> {
 /// `HICLAW_SYNC_TEST_SKIPPED` names, which `tests/run` counts. A skip that cannot be recorded is an error, because it
 /// would count as a pass.
 pub fn skip(reason: &str) -> Result<()> {
+    record("SKIPPED", "HICLAW_SYNC_TEST_SKIPPED", reason)
+}
+
+/// The same for a test of something that need not be installed: told and counted, and no failure anywhere.
+pub fn leave_out(reason: &str) -> Result<()> {
+    record("LEFT OUT", "HICLAW_SYNC_TEST_LEFT_OUT", reason)
+}
+
+fn record(what: &str, variable: &str, reason: &str) -> Result<()> {
     let suite = suite_name();
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("?");
-    writeln!(std::io::stderr(), "SKIPPED {suite} {test}: {reason}")?;
-    if let Some(file) = env::var_os("HICLAW_SYNC_TEST_SKIPPED") {
+    writeln!(std::io::stderr(), "{what} {suite} {test}: {reason}")?;
+    if let Some(file) = env::var_os(variable) {
         let mut file = OpenOptions::new().create(true).append(true).open(file)?;
         file.write_all(format!("{suite}\t{test}\t{reason}\n").as_bytes())?;
     }

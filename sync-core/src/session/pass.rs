@@ -18,14 +18,17 @@ use crate::{
     join::{Observed, RemoteEntry},
     mount::OpenMount,
     path::{ObjectKey, RelPath},
-    plan::{self, Direction, Extent, IgnoreFiles, MountPlan, PlanScope},
+    plan::{self, Direction, Extent, IgnoreFiles, MountPlan, PlanScope, Task},
     progress::Progress,
     report::{Problem, ProblemKind, Report, Side},
     store::StoreError,
 };
 
+/// How often a mount is planned: once more for what needs the room that deletes have made, and not a third time.
+const ATTEMPTS: usize = 2;
 /// How often paths that change under our hands are looked at again in one pass.
 const ROUNDS: usize = 4;
+
 /// What may have changed locally.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dirty {
@@ -54,7 +57,7 @@ impl Session {
                 report,
             )
             .await?;
-            if request.approval == Approval::Given {
+            if scope.approval == Approval::Given {
                 mount.baseline().forget_recent_deletes()?;
             }
         }
@@ -77,15 +80,14 @@ impl Session {
             merges: self.merges.clone(),
             progress: progress.clone(),
             concurrency: self.concurrency,
-            direction,
+            direction: mount.direction(direction),
             unsent: Mutex::default(),
             transfers: Semaphore::new(self.concurrency.max(1)),
             tags_are_opaque: AtomicBool::new(false),
         });
         let mut unfinished = Vec::new();
         let mut scope = scope.clone();
-        // A second time for what needs the room that deletes have made, and no third.
-        for _ in 0..2 {
+        for attempt in 1..=ATTEMPTS {
             let (mut again, mut held) = (Vec::new(), false);
             let mut planning = self.planning(mount, &scope, listings, progress);
             while let Some(part) = planning.next().await? {
@@ -93,6 +95,10 @@ impl Session {
                     Part::Plan(mut plan) => {
                         again.append(&mut plan.again);
                         held |= !plan.held.is_empty();
+                        if attempt == ATTEMPTS {
+                            let waits = |task: &Task| no_room(mount, &task.observed.path);
+                            report.problems.extend(plan.later.iter().map(waits));
+                        }
                         unfinished.extend(self.carry_out(&context, plan, report).await?);
                     }
                     Part::Refused(problem) => report.problems.push(problem),
@@ -124,8 +130,8 @@ impl Session {
         };
         let mut scope = PlanScope {
             extent: dirty_extent,
-            direction: Direction::Push,
-            approval: Approval::None,
+            direction: mount.direction(Direction::Push),
+            approval: mount.approval(Approval::None),
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
         };
@@ -164,8 +170,8 @@ impl Session {
         };
         PlanScope {
             extent,
-            direction: request.direction,
-            approval: request.approval,
+            direction: mount.direction(request.direction),
+            approval: mount.approval(request.approval),
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
         }
@@ -240,11 +246,11 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        let mount = mount.clone();
-        Ok(
-            tokio::task::spawn_blocking(move || plan::plan_again(&mount, direction, observed))
-                .await??,
-        )
+        let again = mount.clone();
+        let plan =
+            tokio::task::spawn_blocking(move || plan::plan_again(&again, direction, observed))
+                .await??;
+        self.compare(mount, plan).await
     }
 
     async fn observe(&self, mount: &OpenMount, path: &RelPath) -> Result<Observed, SessionError> {
@@ -318,6 +324,16 @@ pub(super) fn store_problem(mount: &OpenMount, path: &str, error: &StoreError) -
         path: path.to_owned(),
         kind,
         message: error.to_string(),
+    }
+}
+
+/// What was to go stands there still: it may well be in the bucket, though no listing shows it.
+fn no_room(mount: &OpenMount, path: &RelPath) -> Problem {
+    Problem {
+        mount: mount.name.clone(),
+        path: path.to_string(),
+        kind: ProblemKind::Unsupported,
+        message: "the bucket has a file here, and something else stands here that can't be deleted; move it away to synchronise the file".to_owned(),
     }
 }
 
