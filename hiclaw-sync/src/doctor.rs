@@ -19,7 +19,7 @@ use sync_core::{
 
 use crate::{
     settings::{Environment, GlobalOptions, Settings},
-    worker::Worker,
+    worker::{Worker, store_config},
 };
 
 /// One thing that was looked at.
@@ -107,7 +107,7 @@ pub async fn examine(
         }
         tell(check);
     };
-    let settings = match Settings::resolve(options, environment) {
+    let mut settings = match Settings::resolve(options, environment) {
         Ok(settings) => settings,
         Err(error) => {
             for mistake in error.mistakes() {
@@ -119,7 +119,7 @@ pub async fn examine(
         }
     };
     note(settings_check(&settings), tell);
-    let (layout, store_checks, reached) = ask_the_store(&settings).await;
+    let (layout, store_checks, reached) = ask_the_store(&mut settings).await;
     for check in store_checks {
         note(check, tell);
     }
@@ -156,15 +156,26 @@ fn settings_check(settings: &Settings) -> Check {
 
 /// The layout for the worker's team where the store tells it, and what the store's checks found.
 async fn ask_the_store(
-    settings: &Settings,
+    settings: &mut Settings,
 ) -> (Result<ResolvedLayout, Check>, Vec<Check>, store::Reached) {
+    let config = store_config(settings).await;
+    let settings = &*settings;
     let without_team = || {
         settings.load_layout(&Team::default()).map_err(|error| {
             let advice = "`hiclaw-sync layouts check FILE` explains every mistake";
             Check::failed("layout", error.to_string(), advice)
         })
     };
-    let s3 = match S3Store::connect(&settings.store.s3_config()).await {
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => {
+            let advice =
+                "check HICLAW_CONTROLLER_URL and the worker's token, and the controller's log";
+            let check = Check::failed("credentials", crate::exit::message(&error), advice);
+            return (without_team(), vec![check], store::Reached::Yes);
+        }
+    };
+    let s3 = match S3Store::connect(&config).await {
         Ok(s3) => std::sync::Arc::new(s3),
         Err(error) => {
             let message = crate::exit::message(&anyhow::Error::new(error));

@@ -7,7 +7,8 @@ use sync_core::store::s3::S3Store;
 
 use crate::{
     exit::{Decided, Exit},
-    settings::{GlobalOptions, ProcessEnvironment, StoreSettings},
+    settings::{CredentialSource, GlobalOptions, ProcessEnvironment, Settings, StoreSettings},
+    worker::store_config,
 };
 
 const SCHEME: &str = "s3://";
@@ -58,8 +59,17 @@ impl Target {
         if let Some(bucket) = &self.bucket {
             options.bucket = Some(bucket.clone());
         }
-        let settings = StoreSettings::resolve(&options, &ProcessEnvironment)?;
-        let store = S3Store::connect(&settings.s3_config()).await?;
+        let mut settings = StoreSettings::resolve(&options, &ProcessEnvironment)?;
+        let config = if settings.credentials == CredentialSource::Controller {
+            // It issues keys to workers.
+            let mut worker = Settings::resolve(&options, &ProcessEnvironment)?;
+            let config = store_config(&mut worker).await?;
+            settings = worker.store;
+            config
+        } else {
+            settings.s3_config()
+        };
+        let store = S3Store::connect(&config).await?;
         Ok(Place { settings, store })
     }
 }

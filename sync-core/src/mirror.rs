@@ -12,8 +12,13 @@ use crate::{
     report::Side,
 };
 
-/// Patterns of what belongs to an engine, wherever in a tree it has its root.
-const ENGINE_PATHS: [&str; 2] = ["**/.hiclaw-sync", "**/.hiclaw-sync/**"];
+/// Patterns of what belongs to an engine, wherever in a tree it has its root, on either side.
+const ENGINE_PATHS: [&str; 4] = [
+    "**/.hiclaw-sync",
+    "**/.hiclaw-sync/**",
+    "**/.hiclaw",
+    "**/.hiclaw/**",
+];
 /// A mirror deletes this many files without asking for its number.
 const FREE_DELETES: u64 = 50;
 
@@ -213,6 +218,8 @@ mod tests {
             ("**/*.tmp", "x/y.tmp", true),
             ("nothing", "a/.hiclaw-sync/state.db", true),
             ("nothing", ".hiclaw-sync/state.db", true),
+            ("nothing", "agents/alice/.hiclaw/lease.json", true),
+            ("nothing", ".hiclawignore", false),
             ("nothing", "a", false),
         ] {
             assert_eq!(excluded(pattern, path), expected, "{pattern} {path}");

@@ -12,7 +12,7 @@ use testkit::cli::Ran;
 use testkit::matrix;
 use testkit::proxy::{Fault, Rule};
 use testkit::store::SECRET_KEY;
-use testkit::stub::Stub;
+use testkit::stub::{Reply, Stub};
 use testkit::tools::Tool;
 use testkit::{Bucket, Cli, Proxy, Store, StoreKind, agent, on_every_store, on_store, tree};
 
@@ -30,6 +30,7 @@ on_store!(
     a_heavy_directory_is_named,
     a_resident_engine_is_found,
     a_service_that_was_named_must_answer,
+    keys_of_the_controller_are_used,
 );
 
 /// The checks of that name, as `(state, message and advice)`.
@@ -359,5 +360,36 @@ async fn the_policy_of_workers_is_enough() -> Result<()> {
     let access = checks(&ran, "access")?;
     assert!(access.iter().all(|(state, _)| state == "ok"), "{access:?}");
     assert_eq!(ran.code, 0, "{}", ran.stdout);
+    Ok(())
+}
+
+/// Keys that expire are the only ones such a worker has; what is asked by hand needs them too.
+async fn keys_of_the_controller_are_used(store: &'static Store) -> Result<()> {
+    const STS: &str = "/api/v1/credentials/sts";
+    let (bucket, cli, _homeserver) = sound(store).await?;
+    let controller = matrix::controller(agent::NAME).await?;
+    let issued = serde_json::json!({
+        "access_key_id": bucket.access_key(), "access_key_secret": bucket.secret_key(),
+        "security_token": "", "expires_in_sec": 3600, "oss_endpoint": "nowhere.invalid", "oss_bucket": bucket.name(),
+    });
+    controller.on("POST", STS, Reply::json(200, &issued));
+    let cli = cli
+        .without_env("HICLAW_FS_ACCESS_KEY")
+        .without_env("HICLAW_FS_SECRET_KEY")
+        .env("HICLAW_STORAGE_PROVIDER", "oss")
+        .env("HICLAW_CONTROLLER_URL", &controller.url())
+        .env("HICLAW_AUTH_TOKEN", "tokenFromTheEnvironment1");
+    let ran = cli.run(&["doctor", "--json"]).await?;
+    assert_state(&ran, "credentials", "ok")?;
+    let read = cli.ok(&["cat", &agent::key("SOUL.md")]).await?;
+    assert!(!read.stdout.is_empty());
+    let copied = cli.scratch().join("copy").display().to_string();
+    let source = format!("s3://{}/agents/{}/", bucket.name(), agent::NAME);
+    cli.ok(&["mirror", &source, &copied]).await?;
+    assert!(cli.scratch().join("copy/SOUL.md").exists());
+    controller.on("POST", STS, Reply::empty(403));
+    let ran = cli.run(&["doctor", "--json"]).await?;
+    let said = assert_state(&ran, "credentials", "failed")?;
+    assert!(said.contains("HICLAW_CONTROLLER_URL"), "{said}");
     Ok(())
 }

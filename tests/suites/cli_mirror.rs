@@ -37,7 +37,7 @@ on_store!(
     a_dry_run_changes_nothing,
     an_empty_source_is_held_until_it_is_approved,
     what_is_excluded_is_left_out,
-    links_and_pipes_are_reported,
+    links_inside_are_copied_and_what_cannot_be_is_reported,
     a_cache_that_cannot_be_is_not_needed,
     a_worker_has_its_workspace_for_itself,
     a_version_that_came_meanwhile_is_looked_at_before_it_is_overwritten,
@@ -238,17 +238,20 @@ async fn what_is_excluded_is_left_out(store: &'static Store) -> Result<()> {
     Ok(())
 }
 
-async fn links_and_pipes_are_reported(store: &'static Store) -> Result<()> {
+async fn links_inside_are_copied_and_what_cannot_be_is_reported(
+    store: &'static Store,
+) -> Result<()> {
     let fixture = at(store).await?;
     fixture.write("a", "1")?;
     symlink("a", fixture.source().join("link"))?;
+    symlink("/etc/hostname", fixture.source().join("out"))?;
     let pipe = fixture.source().join("pipe").display().to_string();
     let made = std::process::Command::new("mkfifo").arg(&pipe).status()?;
     assert!(made.success());
     let ran = fixture.up(&[]).await?;
     assert_eq!(ran.code, 3, "{}", ran.stderr);
-    assert_eq!(ran.paths("problems")?, ["link", "pipe"]);
-    assert_eq!(fixture.bucket.keys("").await?, ["p/a"]);
+    assert_eq!(ran.paths("problems")?, ["out", "pipe"]);
+    assert_eq!(fixture.bucket.keys("").await?, ["p/a", "p/link"]);
     // Nothing is ever written through a link of the destination.
     fs::create_dir(fixture.copy())?;
     symlink(fixture.source(), fixture.copy().join("deep"))?;
@@ -256,6 +259,10 @@ async fn links_and_pipes_are_reported(store: &'static Store) -> Result<()> {
     let ran = fixture.down(&[]).await?;
     assert_eq!(ran.code, 3, "{}", ran.stdout);
     assert!(!fixture.source().join("evil").exists());
+    assert_eq!(
+        fs::read_link(fixture.copy().join("link"))?.to_str(),
+        Some("a")
+    );
     Ok(())
 }
 

@@ -148,7 +148,7 @@ fn ignored(mount: &Mount, weight: &Weight) -> Vec<Check> {
     let mut checks = vec![Check::ok(
         NAME,
         format!(
-            "{}: {} files with {} travel, {} files with {} are left out by the rules",
+            "{}: {} files with {} travel, {} files with {} are left out by rules and ignore files",
             mount.name,
             weight.travelling.files,
             size(weight.travelling.bytes),

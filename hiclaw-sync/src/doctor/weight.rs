@@ -1,10 +1,11 @@
-//! What a mount's directory weighs: what travels, what the rules leave out, and what is known to be better left out.
+//! What a mount's directory weighs: what travels, what rules and ignore files leave out, and what is known to be better left out.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use sync_core::{
     layout::{Mount, SyncMode},
     path::RelPath,
+    selection::Selection,
 };
 
 /// Directories that tools make and can make again.
@@ -52,9 +53,12 @@ pub(super) struct Weight {
     pub(super) heavy: Vec<Heavy>,
 }
 
-/// Walks the whole directory, also what the rules leave out. What can't be read is not counted.
+/// Walks the whole directory, also what is left out. What can't be read is not counted.
 pub(super) fn weigh(mount: &Mount) -> Weight {
     let mut weight = Weight::default();
+    let rules = Arc::new(mount.rules.clone());
+    let selection = Selection::of_directory(rules.clone(), &mount.local)
+        .unwrap_or_else(|_| Selection::of_rules(rules));
     let mut derived = BTreeMap::new();
     let mut waiting = vec![(mount.local.clone(), None::<RelPath>, Travel::Yes)];
     while let Some((directory, path, travel)) = waiting.pop() {
@@ -70,13 +74,13 @@ pub(super) fn weigh(mount: &Mount) -> Weight {
                 continue;
             };
             if kind.is_dir() {
-                let enters = travel == Travel::Yes && !mount.rules.prunes(&below);
+                let enters = travel == Travel::Yes && !selection.hides(&below);
                 let travel = if enters { Travel::Yes } else { Travel::No };
                 waiting.push((entry.path(), Some(below), travel));
             } else if kind.is_file() {
                 let bytes = size(&entry.path());
                 let travels =
-                    travel == Travel::Yes && mount.rules.rule_for(&below).sync != SyncMode::None;
+                    travel == Travel::Yes && selection.rule_for(&below).sync != SyncMode::None;
                 if travels {
                     weight.travelling.add(bytes);
                     if let Some(directory) = derived_directory(&below) {
@@ -170,6 +174,8 @@ mod tests {
         }
         write(".git/HEAD");
         write("cache/x");
+        write("logs/today.log");
+        fs::write(dir.path().join(".hiclawignore"), "logs/\n").unwrap();
         write("a");
         let rule = Rule::new(vec![Glob::new("cache/**").unwrap()], SyncMode::None);
         let mount = Mount {
@@ -179,9 +185,13 @@ mod tests {
             rules: Rules::new(vec![rule]).unwrap(),
         };
         let weight = weigh(&mount);
-        assert_eq!(weight.travelling.files, HEAVY_FILES + 2);
-        assert_eq!(weight.left_out, Total { files: 1, bytes: 5 });
-        assert_eq!(weight.watched_directories, 5, "all but cache");
+        assert_eq!(weight.travelling.files, HEAVY_FILES + 3);
+        let left_out = Total {
+            files: 2,
+            bytes: 10,
+        };
+        assert_eq!(weight.left_out, left_out);
+        assert_eq!(weight.watched_directories, 5, "all but cache and logs");
         let heavy: Vec<_> = weight.heavy.iter().map(|heavy| &*heavy.path).collect();
         assert_eq!(heavy, ["web/node_modules"]);
     }

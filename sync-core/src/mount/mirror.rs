@@ -49,11 +49,16 @@ impl OpenMount {
                 source,
             }
         })?;
-        let copies =
-            stage::recover(&root, &mut baseline).map_err(|source| MountError::Recover {
-                path: path(),
-                source,
-            })?;
+        let copies = match policy.source {
+            // Only a destination has displaced versions; a copy the other way round must not forget them.
+            Side::Local => Vec::new(),
+            Side::Remote => {
+                stage::recover(&root, &mut baseline).map_err(|source| MountError::Recover {
+                    path: path(),
+                    source,
+                })?
+            }
+        };
         for copy in copies {
             tracing::warn!(%copy, "kept a version that a crash had left unpublished");
         }

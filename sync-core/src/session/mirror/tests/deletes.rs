@@ -213,3 +213,74 @@ async fn what_an_object_hides_is_not_deleted() {
         assert_eq!(report.problems[0].path, "dir");
     }
 }
+
+#[tokio::test]
+async fn what_is_left_out_from_now_on_is_kept_on_both_sides() {
+    for source in [Side::Local, Side::Remote] {
+        let mut fixture = fixture(source).deleting();
+        for path in ["a", "x.log"] {
+            fixture.write(path, "1");
+            fixture.insert(path, "1");
+        }
+        fixture.run().await;
+        fixture.exclude = vec!["*.log".to_owned()];
+        match source {
+            Side::Local => std::fs::remove_file(fixture.dir.path().join("x.log")).unwrap(),
+            Side::Remote => fixture.store.remove("p/x.log"),
+        }
+        assert!(fixture.run().await.is_quiet());
+        let left = (fixture.read("x.log"), fixture.object("x.log"));
+        assert!(left.0.is_some() || left.1.is_some());
+    }
+}
+
+/// The process was killed in the instant of an exchange, and the next run copies the other way.
+#[tokio::test]
+async fn a_version_that_a_crash_left_displaced_survives_a_copy_the_other_way_round() {
+    let fixture = fixture(Side::Remote);
+    fixture.insert("a", "1");
+    let session = fixture.open().await;
+    let name = "0123456789abcdef0123456789abcdef";
+    let displacement = crate::baseline::Displacement {
+        staged_name: name.to_owned(),
+        path: crate::path::RelPath::new("a").unwrap(),
+        expected: crate::local::Fingerprint::of_nothing(),
+        digest: None,
+        staged_inode: 0,
+        fate: crate::baseline::Fate::Superseded,
+        surprise: crate::baseline::Surprise::Copy,
+    };
+    let mount = session.mounts()[0].clone();
+    mount
+        .baseline()
+        .plan_displacements(&[displacement])
+        .unwrap();
+    write(
+        fixture.dir.path(),
+        &format!(".hiclaw-sync/mirror/{name}"),
+        "nobody has seen it",
+    );
+    drop((mount, session));
+    let policy = MirrorPolicy {
+        source: Side::Local,
+        ..fixture.policy
+    };
+    let other_way = Fixture { policy, ..fixture };
+    other_way.run().await;
+    let policy = MirrorPolicy {
+        source: Side::Remote,
+        ..other_way.policy
+    };
+    let back = Fixture {
+        policy,
+        ..other_way
+    };
+    drop(back.open().await);
+    let copies = std::fs::read_dir(back.dir.path().join(".sync-conflicts")).unwrap();
+    let copies: Vec<_> = copies.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(copies.len(), 1);
+    assert_eq!(
+        std::fs::read_to_string(&copies[0]).unwrap(),
+        "nobody has seen it"
+    );
+}
