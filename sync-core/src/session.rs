@@ -8,6 +8,7 @@ mod conflicts;
 mod dry_run;
 mod hinted;
 mod listing;
+mod mirror;
 mod pass;
 mod planning;
 mod status;
@@ -21,6 +22,7 @@ use std::{
 
 pub use self::{
     conflicts::{ConflictDetails, ConflictError, ConflictVersion, InBucket, Resolved},
+    mirror::{MIRROR, MirrorSpec},
     pass::Dirty,
 };
 pub use crate::plan::Direction;
