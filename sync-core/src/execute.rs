@@ -131,6 +131,8 @@ impl From<LocalError> for Failure {
         ];
         if gone.contains(&error.kind()) || content::is_link(&error) {
             Self::Stale
+        } else if error.kind() == std::io::ErrorKind::WouldBlock {
+            Self::Changing
         } else {
             Self::Local(error)
         }

@@ -14,13 +14,14 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 
 use crate::{
     failpoint::{self, Point},
     local::{Fingerprint, LocalKind},
     path::RelPath,
     spill::Spill,
+    sqlite::ContentFile,
 };
 
 /// The engine's own directory in a mount.
@@ -160,8 +161,40 @@ impl Root {
     }
 
     /// Opens a regular file for reading and takes its fingerprint from the open file.
-    pub fn open_file(&self, path: &RelPath) -> Result<(File, Fingerprint), LocalError> {
+    pub fn open_file(&self, path: &RelPath) -> Result<(ContentFile, Fingerprint), LocalError> {
         let failed = |error: io::Error| LocalError::new("read", path, error);
+        self.contents_opened.fetch_add(1, Ordering::Relaxed);
+        let file = self.open_regular(path).map_err(failed)?;
+        let fingerprint = self.fingerprint_of(path, &file).map_err(failed)?;
+        Ok((file, fingerprint))
+    }
+
+    /// The fingerprint of an open file, as a look at its path would give it.
+    pub(crate) fn fingerprint_of(
+        &self,
+        path: &RelPath,
+        file: &ContentFile,
+    ) -> io::Result<Fingerprint> {
+        let fingerprint = Fingerprint::of(&file.metadata()?);
+        Ok(fingerprint.with_wal(self.wal_beside(path)))
+    }
+
+    /// The ctime of a log with content beside a file; 0 for none.
+    fn wal_beside(&self, path: &RelPath) -> i64 {
+        self.open_parent(path)
+            .map_or(0, |parent| wal_in(&parent, path.file_name()))
+    }
+
+    /// True where a file has the name of `path` with `suffix` appended.
+    pub(crate) fn stands_beside(&self, path: &RelPath, suffix: &str) -> bool {
+        let name = format!("{}{suffix}", path.file_name());
+        self.open_parent(path).is_ok_and(|parent| {
+            rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        })
+    }
+
+    /// Opens a regular file for reading.
+    pub(crate) fn open_regular(&self, path: &RelPath) -> io::Result<ContentFile> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let descriptor = rustix::fs::openat2(
             &self.descriptor,
@@ -169,18 +202,15 @@ impl Root {
             flags,
             Mode::empty(),
             BENEATH,
-        )
-        .map_err(|error| failed(error.into()))?;
-        self.contents_opened.fetch_add(1, Ordering::Relaxed);
-        let file = File::from(descriptor);
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(failed(io::Error::new(
+        )?;
+        let file = ContentFile::new(File::from(descriptor));
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "not a regular file",
-            )));
+            ));
         }
-        Ok((file, Fingerprint::of(&metadata)))
+        Ok(file)
     }
 
     /// What lies at `path`; `None` for nothing, also where its directory is missing, is a file or is a link.
@@ -201,10 +231,12 @@ impl Root {
         let metadata = File::from(descriptor)
             .metadata()
             .map_err(|error| LocalError::new("look at", path, error))?;
-        Ok(Some((
-            kind_of(metadata.file_type()),
-            Fingerprint::of(&metadata),
-        )))
+        let kind = kind_of(metadata.file_type());
+        let mut fingerprint = Fingerprint::of(&metadata);
+        if kind == LocalKind::File {
+            fingerprint = fingerprint.with_wal(wal_in(&parent, path.file_name()));
+        }
+        Ok(Some((kind, fingerprint)))
     }
 
     /// What keeps a file from being put at `path`, where a scan has found none.
@@ -257,9 +289,10 @@ impl Root {
         if found != *expected || file.metadata().map_err(failed)?.nlink() > 1 {
             return Ok(None);
         }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(permissions & 0o777))
+        let descriptor = file.file().map_err(failed)?;
+        rustix::fs::fchmod(descriptor, Mode::from_raw_mode(permissions & 0o777))
             .map_err(|error| failed(error.into()))?;
-        let after = Fingerprint::of(&file.metadata().map_err(failed)?);
+        let after = self.fingerprint_of(path, &file).map_err(failed)?;
         Ok(Some(if after.is_same_but_renamed(expected) {
             after
         } else {
@@ -365,6 +398,19 @@ fn make_directory(at: &OwnedFd, name: &str, mode: Mode) -> io::Result<()> {
     match rustix::fs::mkdirat(at, name, mode) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The ctime of a write-ahead log with content that stands beside `name`; 0 for none. Programs can't set it.
+fn wal_in(directory: &OwnedFd, name: &str) -> i64 {
+    let name = format!("{name}-wal");
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if stat.st_size > 0 && FileType::from_raw_mode(stat.st_mode).is_file() => {
+            let seconds = i64::try_from(stat.st_ctime).unwrap_or(i64::MAX);
+            let rest = i64::try_from(stat.st_ctime_nsec).unwrap_or(0);
+            seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+        }
+        Ok(_) | Err(_) => 0,
     }
 }
 
