@@ -56,6 +56,16 @@ impl Fingerprint {
         }
     }
 
+    /// What a look at the log beside a file adds to the file's fingerprint; see [`Fingerprint::wal_nanoseconds`].
+    #[must_use]
+    pub fn wal_of(metadata: &std::fs::Metadata) -> i64 {
+        if metadata.is_file() && metadata.size() > 0 {
+            nanoseconds(metadata.ctime(), metadata.ctime_nsec())
+        } else {
+            0
+        }
+    }
+
     /// This fingerprint beside another write-ahead log.
     #[must_use]
     pub fn with_wal(self, wal_nanoseconds: i64) -> Self {

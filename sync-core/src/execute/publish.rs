@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::{
     Context, Effect, ExecuteError, Failure, Outcome,
+    databases::{self, Way},
     incoming::{Kind, Prepared, Publication},
 };
 use crate::{
@@ -14,6 +15,8 @@ use crate::{
     plan::{Direction, Task},
     reconcile::Decision,
     report::{ConflictEntry, Side},
+    root::LocalError,
+    sqlite::{self, Databases},
     stage::{Durability, Published, Staged, Synced},
 };
 
@@ -39,6 +42,12 @@ pub(super) fn publish_all(
         tracing::warn!(mount = context.mount.name, %error, "can't sync the file system; a power failure may lose new files");
     }
     context.mount.root.reached(Point::Synced);
+    // Until everything is in its place: a runtime that is about to start waits for this.
+    let databases = context.mount.databases();
+    let prepared: Vec<_> = prepared
+        .into_iter()
+        .map(|prepared| settled(context, *databases, prepared))
+        .collect::<Result<_, _>>()?;
     let displacements: Vec<_> = prepared
         .iter()
         .filter_map(|prepared| match prepared {
@@ -83,6 +92,33 @@ pub(super) fn publish_all(
     Ok(batch)
 }
 
+/// What is to be published over a database waits for whoever uses it, and comes when its log is brought home.
+fn settled(
+    context: &Context,
+    databases: Databases,
+    prepared: Prepared,
+) -> Result<Prepared, ExecuteError> {
+    let Prepared::Publish(mut publication) = prepared else {
+        return Ok(prepared);
+    };
+    let Some(expected) = publication.expected else {
+        return Ok(Prepared::Publish(publication));
+    };
+    match databases::make_way(context, databases, &publication.path, &expected) {
+        Ok(Way::Clear(now, digest)) => {
+            publication.expected = Some(now);
+            if digest.is_some() {
+                publication.staged = publication.staged.displacing(digest);
+            }
+            Ok(Prepared::Publish(publication))
+        }
+        Ok(Way::Blocked(outcome)) => Ok(Prepared::Finished(outcome)),
+        Err(failure) => context
+            .outcome(&publication.path, failure)
+            .map(Prepared::Finished),
+    }
+}
+
 fn waits_for_sync(prepared: &Prepared) -> bool {
     let staged = match prepared {
         Prepared::Publish(publication) => &publication.staged,
@@ -109,8 +145,15 @@ fn publish(
         kind,
     } = publication;
     let staged_name = staged.name().to_owned();
+    // Planned before its database came, maybe in this very batch.
+    if sqlite::is_part(&context.mount.root, &path) {
+        return Ok(Outcome::Done {
+            change: Box::new(RowChange::Forget(path)),
+            effect: Effect::Recorded,
+        });
+    }
     let published = match expected {
-        None => staged.create_at(&path),
+        None => keep_strays(context, &path, &staged_name).and_then(|()| staged.create_at(&path)),
         Some(expected) => staged.replace(&path, &expected, fate, kind.surprise()),
     };
     if published.is_ok() {
@@ -150,6 +193,14 @@ fn publish(
         change: Box::new(RowChange::Record(row)),
         effect,
     })
+}
+
+/// A log whose database is gone must not be found beside another one.
+fn keep_strays(context: &Context, path: &RelPath, staged_name: &str) -> Result<(), LocalError> {
+    for copy in sqlite::keep_strays(&context.mount.root, path, staged_name)? {
+        tracing::warn!(mount = context.mount.name, %path, %copy, "a log without its database is kept as a conflict copy");
+    }
+    Ok(())
 }
 
 /// The local side won: the remote version becomes a copy, and only then may the local one replace it in the bucket.

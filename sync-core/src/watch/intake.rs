@@ -18,7 +18,7 @@ use notify::{
 };
 
 use super::{Shared, WatchedMount, tree::Tree};
-use crate::path::RelPath;
+use crate::{path::RelPath, sqlite};
 
 /// Something for the watcher's thread to do. `mount` is a position in its list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +168,7 @@ impl Intake {
         }
         match nameable(relative) {
             Some(path) => {
+                self.take_for_database(mount, &path);
                 let matters = |mount| what.matters(&path, mount);
                 if self.mounts.get(mount).is_some_and(matters) {
                     self.put(Message::Seen { mount, path, what });
@@ -191,6 +192,19 @@ impl Intake {
                 Some((position, relative))
             })
             .min_by_key(|(_, relative)| relative.as_os_str().len())
+    }
+
+    /// What is written to a database's log or journal is a change of the database, whoever excludes the log itself.
+    /// What happens to `X-shm` is not: readers write there too, we among them.
+    fn take_for_database(&self, mount: usize, path: &RelPath) {
+        if path.as_str().ends_with("-shm") {
+            return;
+        }
+        let cares = |main: &RelPath| self.mounts.get(mount).is_some_and(|it| (it.cares)(main));
+        if let Some(path) = sqlite::main_of(path).filter(cares) {
+            let what = Happening::Written;
+            self.put(Message::Seen { mount, path, what });
+        }
     }
 
     fn put(&self, message: Message) {
