@@ -37,8 +37,9 @@ pub struct Fingerprint {
     pub inode: u64,
     /// File type and permission bits as `st_mode` has them; without a type it is a file.
     pub mode: u32,
-    /// The ctime of a write-ahead log with content that stands beside the file, nanoseconds since the epoch; 0 for none.
-    /// Commits to a database change it and leave the file alone. Only a look below a root knows it.
+    /// The mtime of a write-ahead log with content that stands beside the file, nanoseconds since the epoch; 0 for none.
+    /// Commits to a database change it and leave the file alone. Not the ctime, which a reader changes: SQLite gives a
+    /// log that it opens as root to the owner of the database. Only a look below a root knows it.
     pub wal_nanoseconds: i64,
 }
 
@@ -60,7 +61,7 @@ impl Fingerprint {
     #[must_use]
     pub fn wal_of(metadata: &std::fs::Metadata) -> i64 {
         if metadata.is_file() && metadata.size() > 0 {
-            nanoseconds(metadata.ctime(), metadata.ctime_nsec())
+            nanoseconds(metadata.mtime(), metadata.mtime_nsec())
         } else {
             0
         }

@@ -163,8 +163,8 @@ impl Root {
     /// Opens a regular file for reading and takes its fingerprint from the open file.
     pub fn open_file(&self, path: &RelPath) -> Result<(ContentFile, Fingerprint), LocalError> {
         let failed = |error: io::Error| LocalError::new("read", path, error);
-        self.contents_opened.fetch_add(1, Ordering::Relaxed);
         let file = self.open_regular(path).map_err(failed)?;
+        self.contents_opened.fetch_add(1, Ordering::Relaxed);
         let fingerprint = self.fingerprint_of(path, &file).map_err(failed)?;
         Ok((file, fingerprint))
     }
@@ -179,17 +179,19 @@ impl Root {
         Ok(fingerprint.with_wal(self.wal_beside(path)))
     }
 
-    /// The ctime of a log with content beside a file; 0 for none.
+    /// The mtime of a log with content beside a file; 0 for none.
     fn wal_beside(&self, path: &RelPath) -> i64 {
         self.open_parent(path)
             .map_or(0, |parent| wal_in(&parent, path.file_name()))
     }
 
-    /// True where a file has the name of `path` with `suffix` appended.
-    pub(crate) fn stands_beside(&self, path: &RelPath, suffix: &str) -> bool {
-        let name = format!("{}{suffix}", path.file_name());
+    /// True where a file has the name of `path` with one of these suffixes appended.
+    pub(crate) fn stands_beside(&self, path: &RelPath, suffixes: &[&str]) -> bool {
         self.open_parent(path).is_ok_and(|parent| {
-            rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+            suffixes.iter().any(|suffix| {
+                let name = format!("{}{suffix}", path.file_name());
+                rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+            })
         })
     }
 
@@ -401,13 +403,13 @@ fn make_directory(at: &OwnedFd, name: &str, mode: Mode) -> io::Result<()> {
     }
 }
 
-/// The ctime of a write-ahead log with content that stands beside `name`; 0 for none. Programs can't set it.
+/// The mtime of a write-ahead log with content that stands beside `name`; 0 for none.
 fn wal_in(directory: &OwnedFd, name: &str) -> i64 {
     let name = format!("{name}-wal");
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if stat.st_size > 0 && FileType::from_raw_mode(stat.st_mode).is_file() => {
-            let seconds = i64::try_from(stat.st_ctime).unwrap_or(i64::MAX);
-            let rest = i64::try_from(stat.st_ctime_nsec).unwrap_or(0);
+            let seconds = i64::try_from(stat.st_mtime).unwrap_or(i64::MAX);
+            let rest = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
             seconds.saturating_mul(1_000_000_000).saturating_add(rest)
         }
         Ok(_) | Err(_) => 0,

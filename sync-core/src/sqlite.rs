@@ -28,7 +28,7 @@ use std::io::Read as _;
 pub use self::locks::ContentFile;
 pub(crate) use self::{
     capture::{Capture, capture},
-    settle::{Settled, keep_strays, settle},
+    settle::{Settled, is_staged_database, keep_strays, settle},
 };
 use crate::{
     local::LocalKind,
@@ -44,6 +44,8 @@ const HEADER_BYTES: usize = 20;
 const WAL_VERSION: u8 = 2;
 /// What SQLite keeps beside a database.
 const SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// What of it SQLite would take for that of another database put in the place.
+const STRAYS: [&str; 2] = ["-wal", "-journal"];
 
 /// Whether what comes for databases is applied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,13 +93,18 @@ pub(crate) fn is_database(root: &Root, path: &RelPath) -> bool {
     journalling(root, path).is_some()
 }
 
-/// True where some process may have a database open: there is one, or an empty file that may be about to become one, or
-/// what one has left beside it.
-pub(crate) fn may_be_open(root: &Root, path: &RelPath) -> Result<bool, LocalError> {
+/// True where some process may have a database open: there is one, or what is to come is one (asked only then) and there
+/// is an empty file, which is what SQLite makes at first, or what was left beside one.
+pub(crate) fn may_be_open(
+    root: &Root,
+    path: &RelPath,
+    becomes_one: impl FnOnce() -> bool,
+) -> Result<bool, LocalError> {
     match root.look(path)? {
-        Some((LocalKind::File, found)) => Ok(found.size_bytes == 0 || is_database(root, path)),
+        Some((LocalKind::File, found)) if found.size_bytes == 0 => Ok(becomes_one()),
+        Some((LocalKind::File, _)) => Ok(is_database(root, path)),
         Some((LocalKind::Symlink | LocalKind::Special | LocalKind::Directory, _)) => Ok(false),
-        None => Ok(root.stands_beside(path, "-wal") || root.stands_beside(path, "-journal")),
+        None => Ok(root.stands_beside(path, &STRAYS) && becomes_one()),
     }
 }
 

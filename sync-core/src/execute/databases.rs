@@ -48,11 +48,24 @@ pub(super) async fn held(context: &Arc<Context>, task: &Task) -> Result<Option<O
     }
     let (blocking, path) = (context.clone(), task.observed.path.clone());
     tokio::task::spawn_blocking(move || {
-        let open = sqlite::may_be_open(&blocking.mount.root, &path)?;
+        let open = sqlite::is_database(&blocking.mount.root, &path);
         Ok(open.then(|| blocking.held(&path, RUNTIME_RUNS.to_owned())))
     })
     .await
     .map_err(|error| Failure::Problem(ProblemKind::Io, error.to_string()))?
+}
+
+/// The outcome of publishing a staged file where the running runtime may have a database open, though there is none now.
+pub(super) fn blocked(
+    context: &Context,
+    databases: Databases,
+    path: &RelPath,
+    staged_name: &str,
+) -> Result<Option<Outcome>, Failure> {
+    let root = &context.mount.root;
+    let becomes_one = || sqlite::is_staged_database(root, staged_name);
+    let open = databases == Databases::InUse && sqlite::may_be_open(root, path, becomes_one)?;
+    Ok(open.then(|| context.held(path, RUNTIME_RUNS.to_owned())))
 }
 
 /// Makes way for what is to happen to the version `expected`. The caller has `databases` locked until it has happened.
@@ -63,7 +76,7 @@ pub(super) fn make_way(
     expected: &Fingerprint,
 ) -> Result<Way, Failure> {
     let root = &context.mount.root;
-    if databases == Databases::InUse && sqlite::may_be_open(root, path)? {
+    if databases == Databases::InUse && sqlite::is_database(root, path) {
         let held = context.held(path, RUNTIME_RUNS.to_owned());
         return Ok(Way::Blocked(held));
     }

@@ -101,6 +101,12 @@ fn settled(
     let Prepared::Publish(mut publication) = prepared else {
         return Ok(prepared);
     };
+    let path = &publication.path;
+    match databases::blocked(context, databases, path, publication.staged.name()) {
+        Ok(None) => {}
+        Ok(Some(held)) => return Ok(Prepared::Finished(held)),
+        Err(failure) => return context.outcome(path, failure).map(Prepared::Finished),
+    }
     let Some(expected) = publication.expected else {
         return Ok(Prepared::Publish(publication));
     };

@@ -316,7 +316,8 @@ fn settled(
         user: user.to_owned(),
     };
     // Nobody has a copy open, but whoever looks into it.
-    if databases == Databases::InUse && !conflict::is_copy(path) && sqlite::may_be_open(&mount.root, path)? {
+    let may_be_open = !conflict::is_copy(path) && sqlite::is_database(&mount.root, path);
+    if databases == Databases::InUse && may_be_open {
         return Err(in_use("the runtime is running"));
     }
     match sqlite::settle(&mount.root, path, &found)? {

@@ -13,7 +13,7 @@ use rusqlite::{
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::{
-    Journalling, journalling,
+    Journalling, STRAYS, journalling,
     place::{Place, Trouble, directory_of, take_staged},
 };
 use crate::{
@@ -55,7 +55,7 @@ pub(crate) fn capture(root: &Root, path: &RelPath) -> Result<Capture, LocalError
     let place = Place::of(root, path)?;
     let working = place.working();
     let file = match journalling {
-        Journalling::WriteAhead if !root.stands_beside(path, "-wal") => quiet(&place, &before)?,
+        Journalling::WriteAhead if !root.stands_beside(path, &["-wal"]) => quiet(&place, &before)?,
         Journalling::WriteAhead => concluded(&place, backup(&place))?,
         Journalling::Rollback => match under_lock(&place) {
             Err(Trouble::HotJournal) => concluded(&place, rolled_back(&place, &before))?,
@@ -97,8 +97,7 @@ fn quiet(place: &Place<'_>, before: &Fingerprint) -> Result<Got, LocalError> {
     let file = copy(place.root, place.path, &staging_name())
         .map_err(|error| LocalError::new("read", place.path, error))?;
     let unchanged = is_still(place, before)?
-        && !place.root.stands_beside(place.path, "-wal")
-        && !place.root.stands_beside(place.path, "-journal");
+        && !place.root.stands_beside(place.path, &STRAYS);
     Ok(if unchanged {
         Got::File(file)
     } else {
@@ -151,7 +150,7 @@ fn rolled_back(place: &Place<'_>, before: &Fingerprint) -> Result<Option<File>, 
     }
     result?;
     let unchanged = is_still(place, before).is_ok_and(|still| still);
-    let whole = unchanged && place.root.stands_beside(place.path, "-journal");
+    let whole = unchanged && place.root.stands_beside(place.path, &["-journal"]);
     Ok(whole.then_some(taken?))
 }
 

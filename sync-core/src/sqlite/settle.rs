@@ -12,7 +12,7 @@ use std::{
 use rustix::fs::{Mode, OFlags, RenameFlags};
 
 use super::{
-    Journalling, MAGIC, journalling,
+    Journalling, MAGIC, STRAYS, journalling,
     locks::FileId,
     place::{Place, Trouble},
 };
@@ -171,15 +171,15 @@ pub(crate) fn keep_strays(
     path: &RelPath,
     staged_name: &str,
 ) -> Result<Vec<RelPath>, LocalError> {
-    let strays = ["-wal", "-journal"].into_iter();
-    let strays: Vec<_> = strays
-        .filter(|suffix| root.stands_beside(path, suffix))
-        .filter_map(|suffix| RelPath::new(format!("{path}{suffix}")).ok())
-        .collect();
-    if strays.is_empty() || !is_staged_database(root, staged_name) {
+    if !root.stands_beside(path, &STRAYS) || !is_staged_database(root, staged_name) {
         return Ok(Vec::new());
     }
-    strays.into_iter().map(|stray| keep(root, &stray)).collect()
+    STRAYS
+        .into_iter()
+        .filter(|suffix| root.stands_beside(path, &[*suffix]))
+        .filter_map(|suffix| RelPath::new(format!("{path}{suffix}")).ok())
+        .map(|stray| keep(root, &stray))
+        .collect()
 }
 
 fn keep(root: &Root, stray: &RelPath) -> Result<RelPath, LocalError> {
