@@ -112,7 +112,7 @@ pub(crate) fn problems(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     if let Some(first) = report.held.first() {
         writeln!(
             out,
-            "held             {} deletes: {}",
+            "held             {}: {}",
             report.held.len(),
             first.reason
         )?;
@@ -257,7 +257,7 @@ fn status_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     if let Some(first) = status.held.first() {
         writeln!(
             out,
-            "held         {} deletes: {}",
+            "held         {}: {}",
             status.held.len(),
             first.reason
         )?;
