@@ -255,12 +255,7 @@ fn status_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         )?;
     }
     if let Some(first) = status.held.first() {
-        writeln!(
-            out,
-            "held         {}: {}",
-            status.held.len(),
-            first.reason
-        )?;
+        writeln!(out, "held         {}: {}", status.held.len(), first.reason)?;
     }
     Ok(())
 }

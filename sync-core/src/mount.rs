@@ -200,7 +200,9 @@ impl OpenMount {
 
     /// Whether what comes for databases is applied. Whoever changes one keeps the guard until that is done.
     pub(crate) fn databases(&self) -> RwLockReadGuard<'_, Databases> {
-        self.databases.read().unwrap_or_else(PoisonError::into_inner)
+        self.databases
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for changes of databases that are under way.

@@ -112,7 +112,9 @@ pub(crate) fn may_be_open(
 fn journalling(root: &Root, path: &RelPath) -> Option<Journalling> {
     let mut file = root.open_regular(path).ok()?;
     let mut header = Vec::with_capacity(HEADER_BYTES);
-    let read = (&mut file).take(HEADER_BYTES as u64).read_to_end(&mut header);
+    let read = (&mut file)
+        .take(HEADER_BYTES as u64)
+        .read_to_end(&mut header);
     read.ok()?;
     of_header(&header)
 }

@@ -78,7 +78,10 @@ impl Writer {
         let Some(status) = self.0.try_wait()? else {
             return Ok(false);
         };
-        ensure!(status.success(), "a writer failed: it was kept from writing");
+        ensure!(
+            status.success(),
+            "a writer failed: it was kept from writing"
+        );
         Ok(true)
     }
 }
@@ -103,7 +106,11 @@ fn checked(path: &Path) -> Result<u64> {
 }
 
 /// The highest number in the object's version of this moment; `None` when there is none, or it is the version `seen`.
-async fn new_version(bucket: &Bucket, path: &str, seen: &mut Option<String>) -> Result<Option<u64>> {
+async fn new_version(
+    bucket: &Bucket,
+    path: &str,
+    seen: &mut Option<String>,
+) -> Result<Option<u64>> {
     let key = agent::key(path);
     let Some(head) = bucket.head(&key).await? else {
         return Ok(None);
@@ -136,7 +143,11 @@ async fn every_version_of_a_busy_database_is_whole(store: &'static Store) -> Res
     ];
     let mut writers = Vec::new();
     for (path, mode) in modes {
-        writers.push(Writer::start(&worker.workspace().join(path), mode, seconds())?);
+        writers.push(Writer::start(
+            &worker.workspace().join(path),
+            mode,
+            seconds(),
+        )?);
     }
     let mut seen = vec![None; modes.len()];
     let mut versions = vec![Vec::new(); modes.len()];
@@ -155,14 +166,21 @@ async fn every_version_of_a_busy_database_is_whole(store: &'static Store) -> Res
     }
     for (((path, mode), seen), versions) in modes.iter().zip(&mut seen).zip(&mut versions) {
         let last = checked(&worker.workspace().join(path))?;
-        wait_for(&format!("the last commit to {path}"), PATIENCE, async || {
-            versions.extend(new_version(&bucket, path, seen).await?);
-            Ok(versions.last() == Some(&last))
-        })
+        wait_for(
+            &format!("the last commit to {path}"),
+            PATIENCE,
+            async || {
+                versions.extend(new_version(&bucket, path, seen).await?);
+                Ok(versions.last() == Some(&last))
+            },
+        )
         .await
         .with_context(|| worker.log())?;
         println!("{path} ({mode}): {last} commits, versions {versions:?}");
-        assert!(versions.len() > 1, "{path} came only when its writer had ended");
+        assert!(
+            versions.len() > 1,
+            "{path} came only when its writer had ended"
+        );
         assert!(versions.is_sorted(), "{path} went back: {versions:?}");
     }
     assert_eq!(worker.stop().await?, 0, "{}", worker.log());
@@ -240,7 +258,9 @@ async fn what_a_killed_agent_had_committed_comes_back(store: &'static Store) -> 
     let mut writer = Writer::start(&path, "wal", 600.0)?;
     let mut seen = None;
     wait_for("a version while it is written to", PATIENCE, async || {
-        Ok(new_version(&bucket, "memory.db", &mut seen).await?.is_some())
+        Ok(new_version(&bucket, "memory.db", &mut seen)
+            .await?
+            .is_some())
     })
     .await?;
     assert!(!writer.has_ended()?);

@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// Why a running runtime's databases are left alone.
-const RUNTIME_RUNS: &str = "a database that the running runtime may have open; it comes with the worker's next start";
+const RUNTIME_RUNS: &str =
+    "a database that the running runtime may have open; it comes with the worker's next start";
 
 /// Whether a local version can be replaced, moved or deleted.
 pub(super) enum Way {

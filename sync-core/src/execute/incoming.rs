@@ -228,7 +228,8 @@ async fn prepare_conflict(
         .await
         .map_err(|error| Failure::Problem(ProblemKind::Io, error.to_string()))??;
     // A database that is always written to is never as it was a moment ago; where it stays, that is no matter.
-    let stays = winner == Side::Local && sqlite::is_database(&context.mount.root, &task.observed.path);
+    let stays =
+        winner == Side::Local && sqlite::is_database(&context.mount.root, &task.observed.path);
     if fingerprint != local.fingerprint && !stays {
         return Err(Failure::Stale);
     }

@@ -117,7 +117,9 @@ pub enum ConflictError {
         path: String,
     },
     /// It is a database that somebody uses.
-    #[error("{path} is a database in use ({user}); nothing was changed, try again when nobody uses it")]
+    #[error(
+        "{path} is a database in use ({user}); nothing was changed, try again when nobody uses it"
+    )]
     InUse {
         /// The path.
         path: String,

@@ -96,8 +96,7 @@ fn concluded(place: &Place<'_>, result: Result<Option<File>, Trouble>) -> Result
 fn quiet(place: &Place<'_>, before: &Fingerprint) -> Result<Got, LocalError> {
     let file = copy(place.root, place.path, &staging_name())
         .map_err(|error| LocalError::new("read", place.path, error))?;
-    let unchanged = is_still(place, before)?
-        && !place.root.stands_beside(place.path, &STRAYS);
+    let unchanged = is_still(place, before)? && !place.root.stands_beside(place.path, &STRAYS);
     Ok(if unchanged {
         Got::File(file)
     } else {

@@ -108,9 +108,7 @@ fn bring_home(place: &Place<'_>, expected: &Fingerprint) -> Result<Option<Finger
         Place::close(writer)?;
         return Ok(None);
     }
-    let busy: i64 = writer
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-        ?;
+    let busy: i64 = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy != 0 {
         return Err(Trouble::Busy);
     }
@@ -145,7 +143,10 @@ fn other_user(file: FileId) -> Option<String> {
     let own = std::process::id().to_string();
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
-        let Some(id) = name.to_str().filter(|name| is_number(name) && **name != own) else {
+        let Some(id) = name
+            .to_str()
+            .filter(|name| is_number(name) && **name != own)
+        else {
             continue;
         };
         let descriptors = fs::read_dir(process.path().join("fd"));

@@ -80,8 +80,13 @@ async fn an_open_database_is_one_object_and_its_parts_are_none() {
     for part in ["memory-wal", "memory-shm", "memory-journal"] {
         assert!(fixture.object(part).is_none(), "{part}");
     }
-    assert_eq!(fixture.object("plain-wal").unwrap(), "no database beside it");
-    writer.execute_batch("INSERT INTO entry VALUES (2)").unwrap();
+    assert_eq!(
+        fixture.object("plain-wal").unwrap(),
+        "no database beside it"
+    );
+    writer
+        .execute_batch("INSERT INTO entry VALUES (2)")
+        .unwrap();
     fixture.settle().await;
     assert_eq!(object_sum(&fixture, "memory"), 3);
 }

@@ -43,7 +43,9 @@ fn a_commit_to_the_log_is_a_change_of_the_database() {
     let mut scene = scene(|root| drop(database(&root.join("x.db"))));
     let writer = database(&scene.at("x.db"));
     scene.reported();
-    writer.execute_batch("INSERT INTO entry VALUES (1)").unwrap();
+    writer
+        .execute_batch("INSERT INTO entry VALUES (1)")
+        .unwrap();
     assert_eq!(scene.reported(), [path("x.db")]);
 }
 
@@ -52,7 +54,9 @@ fn capturing_a_database_wakes_nobody() {
     let mut scene = scene(|root| drop(database(&root.join("x.db"))));
     let root = Root::open(scene.root.path()).unwrap();
     let writer = database(&scene.at("x.db"));
-    writer.execute_batch("INSERT INTO entry VALUES (1)").unwrap();
+    writer
+        .execute_batch("INSERT INTO entry VALUES (1)")
+        .unwrap();
     scene.reported();
     for _ in 0..3 {
         let captured = sqlite::capture(&root, &rel("x.db")).unwrap();
