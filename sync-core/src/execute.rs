@@ -15,10 +15,11 @@ mod incoming;
 mod merge;
 mod publish;
 mod rewritten;
+mod unit;
 mod upload;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
@@ -32,7 +33,7 @@ use crate::{
     content,
     failpoint::Point,
     join::Observed,
-    layout::Executable,
+    layout::{Executable, ReloadUnit},
     merge::MergeRules,
     mount::OpenMount,
     path::RelPath,
@@ -42,6 +43,7 @@ use crate::{
     report::{ConflictEntry, Entry, HeldEntry, Problem, ProblemKind, Report},
     root::LocalError,
     store::{ObjectStore, StoreError, StoreErrorKind, Support, probe},
+    validate::Validate,
 };
 
 /// What executing needs.
@@ -54,6 +56,10 @@ pub(crate) struct Context {
     pub(crate) direction: Direction,
     /// Inodes of the files that could not be sent so far.
     pub(crate) unsent: Mutex<HashSet<u64>>,
+    /// Who is asked before a reload unit is published.
+    pub(crate) validator: Option<Arc<dyn Validate>>,
+    /// Reload units of which nothing was published, although something is there.
+    pub(crate) withheld: Mutex<BTreeSet<ReloadUnit>>,
     /// One for each transfer that may be under way: files, parts and stretches of files share them.
     pub(crate) transfers: Semaphore,
     /// `ETag`s of the form of an MD5 turned out to be none.
@@ -183,6 +189,7 @@ pub(crate) async fn execute(
     context.note_sent(sent, executed);
     let mut deletes = without_halves_of_renames(context, deletes);
     delete::retain_certain(context, &mut deletes, &plan.doubtful).await?;
+    let deletes = unit::deletes(context, deletes);
     delete::run(context, deletes, executed).await
 }
 

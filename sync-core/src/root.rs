@@ -27,7 +27,7 @@ use crate::{
 /// The engine's own directory in a mount.
 pub const STATE_DIRECTORY: &str = ".hiclaw-sync";
 /// Staging, relative to the mount.
-const STAGING: &str = ".hiclaw-sync/tmp";
+pub(crate) const STAGING: &str = ".hiclaw-sync/tmp";
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
@@ -408,9 +408,10 @@ fn wal_in(directory: &OwnedFd, name: &str) -> i64 {
     let name = format!("{name}-wal");
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if stat.st_size > 0 && FileType::from_raw_mode(stat.st_mode).is_file() => {
-            let seconds = i64::try_from(stat.st_mtime).unwrap_or(i64::MAX);
             let rest = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
-            seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+            stat.st_mtime
+                .saturating_mul(1_000_000_000)
+                .saturating_add(rest)
         }
         Ok(_) | Err(_) => 0,
     }

@@ -6,6 +6,7 @@
 mod carry;
 mod conflicts;
 mod dry_run;
+mod hinted;
 mod listing;
 mod pass;
 mod planning;
@@ -37,6 +38,7 @@ use crate::{
     report::{Report, RequestCounts},
     sqlite::Databases,
     store::{Capabilities, ObjectStore, StoreError, StoreErrorKind, Support, probe},
+    validate::Validate,
 };
 
 /// What a store is taken to do while nobody knows.
@@ -62,6 +64,7 @@ pub struct Session {
     /// The order that the store was last seen to list in.
     listing_order: RwLock<Option<ListingOrder>>,
     part_tasks: usize,
+    validator: Option<Arc<dyn Validate>>,
     probed: RwLock<Option<Capabilities>>,
     passes: tokio::sync::Mutex<()>,
 }
@@ -89,6 +92,12 @@ impl PassRequest {
             paths: Vec::new(),
             approval: Approval::None,
         }
+    }
+
+    /// True when it is for everything.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.mounts.is_empty() && self.paths.is_empty()
     }
 }
 
@@ -195,6 +204,7 @@ impl Session {
             concurrency,
             listing_order: RwLock::new(None),
             part_tasks: PART_TASKS,
+            validator: None,
             probed: RwLock::new(None),
             passes: tokio::sync::Mutex::new(()),
         };
@@ -207,6 +217,13 @@ impl Session {
     #[must_use]
     pub fn with_part_tasks(mut self, tasks: usize) -> Self {
         self.part_tasks = tasks;
+        self
+    }
+
+    /// Sets who is asked before files of a reload group are published.
+    #[must_use]
+    pub fn with_validator(mut self, validator: Arc<dyn Validate>) -> Self {
+        self.validator = Some(validator);
         self
     }
 

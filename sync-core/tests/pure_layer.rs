@@ -4,7 +4,7 @@
 mod tests {
     use std::{fs, path::Path};
 
-    const PURE: [&str; 11] = [
+    const PURE: [&str; 12] = [
         "layout",
         "link",
         "merge",
@@ -16,6 +16,7 @@ mod tests {
         "debounce",
         "backoff",
         "carry",
+        "pace",
     ];
     const FORBIDDEN: [&str; 7] = [
         "tokio",

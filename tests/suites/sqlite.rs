@@ -2,6 +2,10 @@
 //!
 //! Writers and the looks into versions are `python3` with its own SQLite, so that the engine's is not its own judge.
 //! `HICLAW_SQLITE_SECONDS` says for how long the writers commit (5 by default).
+#![expect(
+    clippy::print_stdout,
+    reason = "how many versions there were is worth seeing"
+)]
 
 use std::{
     path::Path,

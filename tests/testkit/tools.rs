@@ -26,6 +26,12 @@ pub enum Tool {
     S5cmd,
     /// The OpenClaw gateway, with the node that runs it.
     Openclaw,
+    /// buildah, which builds images without an engine.
+    Buildah,
+    /// A static busybox.
+    Busybox,
+    /// A Python that knows what Kubernetes and Compose accept.
+    Manifests,
 }
 
 impl Tool {
@@ -40,6 +46,8 @@ impl Tool {
             Self::Rclone => "rclone",
             Self::S5cmd => "s5cmd",
             Self::Openclaw => "openclaw",
+            Self::Buildah | Self::Busybox => "buildah",
+            Self::Manifests => "manifests",
         }
     }
 
@@ -57,6 +65,9 @@ impl Tool {
             Self::Rclone => "bin/rclone",
             Self::S5cmd => "bin/s5cmd",
             Self::Openclaw => "openclaw/node_modules/.bin/openclaw",
+            Self::Buildah => "bin/buildah",
+            Self::Busybox => "bin/busybox",
+            Self::Manifests => "manifests/bin/python",
         });
         let skipped = cache.join("skipped").join(self.name());
         match fs::read_to_string(skipped) {

@@ -12,9 +12,13 @@ use tempfile::TempDir;
 use crate::agent;
 use crate::bucket::Bucket;
 use crate::cli::{environment, exit_code};
+use crate::process::{Process, descendants, kill, program_of, resident_bytes, ticks_of};
 use crate::runtime::{Manners, Runtime};
 use crate::tools;
 use crate::wait::{PATIENCE, wait_until};
+
+/// How often a test's worker pulls by schedule.
+const HOUR: &str = "3600s";
 
 /// A worker before its start.
 pub struct Builder {
@@ -23,6 +27,16 @@ pub struct Builder {
     options: Vec<String>,
     runtime: Choice,
     program: Program,
+    position: Position,
+}
+
+/// Where the program stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// A child of the test.
+    Child,
+    /// The first process of a PID namespace, as in a container.
+    First,
 }
 
 /// What the worker runs.
@@ -61,6 +75,14 @@ impl Builder {
         self.environment.retain(|(existing, _)| existing != name);
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Pulls by schedule as often as this, not once an hour.
+    #[must_use]
+    pub fn pull_interval(mut self, interval: &str) -> Self {
+        self.options
+            .retain(|option| option != "--pull-interval" && option != HOUR);
+        self.option("--pull-interval", interval)
     }
 
     /// Adds an option with its value.
@@ -108,6 +130,14 @@ impl Builder {
             name: name.to_owned(),
             prelude: prelude.to_owned(),
         };
+        self
+    }
+
+    /// Runs it as the first process of a PID namespace of its own. Its own processes are [`Worker::processes`] then; the test's
+    /// child is `unshare`.
+    #[must_use]
+    pub fn as_first_process(mut self) -> Self {
+        self.position = Position::First;
         self
     }
 
@@ -167,6 +197,9 @@ impl Builder {
                     std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&path)))?;
             }
         }
+        if self.position == Position::First {
+            command = first_process(command.get_program());
+        }
         command
             .args(["--root".as_ref(), self.root().as_os_str()])
             .args(&self.options)
@@ -191,6 +224,25 @@ impl Builder {
     }
 }
 
+/// What makes a program the first process of a PID namespace. The end of `unshare` is its end.
+const NAMESPACE: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+
+fn first_process(program: &std::ffi::OsStr) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(NAMESPACE).arg(program);
+    command
+}
+
+/// Why [`Builder::as_first_process`] can't be used here; `None` when it can.
+#[must_use]
+pub fn no_namespace() -> Option<String> {
+    match Command::new("unshare").args(NAMESPACE).arg("true").output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("unshare: {error}")),
+    }
+}
+
 /// `program`, which sees `opt` as `/opt`; its process keeps its id.
 fn seeing(opt: &Path, program: &std::ffi::OsStr) -> Command {
     let mut command = Command::new("unshare");
@@ -207,13 +259,14 @@ impl Worker {
         let dir = tempfile::Builder::new()
             .prefix("hiclaw-sync-test-worker-")
             .tempdir()?;
-        let options = ["--pull-interval", "3600s"].map(str::to_owned).to_vec();
+        let options = ["--pull-interval", HOUR].map(str::to_owned).to_vec();
         Ok(Builder {
             dir,
             environment: environment(bucket),
             options,
             runtime: Choice::Command(Manners::Good),
             program: Program::default(),
+            position: Position::Child,
         })
     }
 
@@ -334,6 +387,13 @@ impl Worker {
         Ok(builder)
     }
 
+    /// All processes below the test's child, parents before children.
+    #[must_use]
+    pub fn processes(&self) -> Vec<Process> {
+        let below = descendants(self.child.id()).into_iter();
+        below.filter_map(Process::look).collect()
+    }
+
     /// The processes it started that run another program than its own: the runtime and what that started.
     pub fn children(&self) -> Result<Vec<u32>> {
         let own = program_of(self.child.id()).context("worker-entrypoint does not run")?;
@@ -344,18 +404,27 @@ impl Worker {
 
     /// Processor time that it used so far, without the runtime.
     pub fn own_processor_time(&self) -> Result<Duration> {
-        let others = self.children()?;
-        let mut ticks = 0;
-        for pid in [self.child.id()]
-            .into_iter()
-            .chain(descendants(self.child.id()))
-        {
-            if !others.contains(&pid) {
-                ticks += ticks_of(Path::new(&format!("/proc/{pid}/stat"))).unwrap_or(0);
-            }
-        }
+        let own = self.own_processes()?.into_iter();
+        let ticks: u64 = own
+            .filter_map(|pid| ticks_of(Path::new(&format!("/proc/{pid}/stat"))))
+            .sum();
         // 100 ticks a second wherever Linux runs.
         Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Memory that is resident of it, in bytes, without the runtime.
+    pub fn own_memory_bytes(&self) -> Result<u64> {
+        let own = self.own_processes()?.into_iter();
+        Ok(own.filter_map(resident_bytes).sum())
+    }
+
+    /// It, and what it started that runs its program.
+    fn own_processes(&self) -> Result<Vec<u32>> {
+        let others = self.children()?;
+        let mut own = descendants(self.child.id());
+        own.retain(|pid| !others.contains(pid));
+        own.push(self.child.id());
+        Ok(own)
     }
 }
 
@@ -366,61 +435,4 @@ impl Drop for Worker {
             self.ended = Some(0);
         }
     }
-}
-
-fn kill(pid: u32) {
-    // One that is gone already needs no kill.
-    i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .and_then(|pid| kill_process(pid, Signal::KILL).ok());
-}
-
-/// All processes below `ancestor`, parents before children.
-fn descendants(ancestor: u32) -> Vec<u32> {
-    let mut parents = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
-            continue;
-        };
-        if let Some(parent) = field(&entry.path().join("stat"), 3) {
-            parents.push((pid, parent));
-        }
-    }
-    let mut found = vec![ancestor];
-    let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, of)| u64::from(parent) == *of)
-                .map(|(pid, _)| *pid),
-        );
-        next += 1;
-    }
-    found.split_off(1)
-}
-
-fn program_of(pid: u32) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/{pid}/exe")).ok()
-}
-
-fn ticks_of(stat: &Path) -> Option<u64> {
-    Some(field(stat, 13)? + field(stat, 14)?)
-}
-
-/// A number of `/proc/PID/stat`, counted as in proc(5) but from 0; the command's name may hold anything, so the fields
-/// are counted from its closing parenthesis.
-fn field(stat: &Path, number: usize) -> Option<u64> {
-    let text = fs::read_to_string(stat).ok()?;
-    text.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(number.checked_sub(2)?)?
-        .parse()
-        .ok()
 }

@@ -6,6 +6,7 @@ use super::{
     Context, Effect, ExecuteError, Failure, Outcome,
     databases::{self, Way},
     incoming::{Kind, Prepared, Publication},
+    unit,
 };
 use crate::{
     baseline::{Certainty, LocalVersion, Row, RowChange},
@@ -17,7 +18,7 @@ use crate::{
     report::{ConflictEntry, Side},
     root::LocalError,
     sqlite::{self, Databases},
-    stage::{Durability, Published, Staged, Synced},
+    stage::{Durability, Published, Staged, Synced, create_directory},
 };
 
 /// What publishing a batch came to.
@@ -44,10 +45,18 @@ pub(super) fn publish_all(
     context.mount.root.reached(Point::Synced);
     // Until everything is in its place: a runtime that is about to start waits for this.
     let databases = context.mount.databases();
-    let prepared: Vec<_> = prepared
+    let mut prepared: Vec<_> = prepared
         .into_iter()
         .map(|prepared| settled(context, *databases, prepared))
         .collect::<Result<_, _>>()?;
+    // Behind the databases that they may be parts of.
+    prepared.sort_by_key(|prepared| match prepared {
+        Prepared::Publish(publication) => sqlite::main_of(&publication.path).is_some(),
+        Prepared::NewDirectory(..)
+        | Prepared::KeepRemote(..)
+        | Prepared::Overtaken(_)
+        | Prepared::Finished(_) => false,
+    });
     let displacements: Vec<_> = prepared
         .iter()
         .filter_map(|prepared| match prepared {
@@ -57,7 +66,10 @@ pub(super) fn publish_all(
                 publication.fate,
                 publication.kind.surprise(),
             )),
-            Prepared::KeepRemote(..) | Prepared::Overtaken(_) | Prepared::Finished(_) => None,
+            Prepared::NewDirectory(..)
+            | Prepared::KeepRemote(..)
+            | Prepared::Overtaken(_)
+            | Prepared::Finished(_) => None,
         })
         .collect();
     if !displacements.is_empty() {
@@ -78,6 +90,9 @@ pub(super) fn publish_all(
             Prepared::Publish(publication) => {
                 let outcome = publish(context, *publication, &mut batch)?;
                 batch.outcomes.push(outcome);
+            }
+            Prepared::NewDirectory(directory, files) => {
+                publish_directory(context, &directory, files, &mut batch)?;
             }
             Prepared::KeepRemote(task, staged) => keep_remote(context, *task, staged, &mut batch)?,
         }
@@ -127,6 +142,9 @@ fn settled(
 
 fn waits_for_sync(prepared: &Prepared) -> bool {
     let staged = match prepared {
+        Prepared::NewDirectory(_, files) => {
+            return files.iter().any(|file| file.staged.synced() == Synced::No);
+        }
         Prepared::Publish(publication) => &publication.staged,
         Prepared::KeepRemote(_, staged) => staged,
         Prepared::Overtaken(_) | Prepared::Finished(_) => return false,
@@ -175,11 +193,7 @@ fn publish(
         context.mount.root.reached(Point::MergePublished);
     }
     context.progress.file_done(&path);
-    let recorded = match recorded_permissions {
-        Some(permissions) => fingerprint.with_permissions(permissions),
-        None => fingerprint,
-    };
-    let local = LocalVersion::published(recorded, SystemTime::now());
+    let local = version_to_record(fingerprint, recorded_permissions);
     let row = Row {
         path: path.clone(),
         local: Some(local),
@@ -205,6 +219,71 @@ fn publish(
 fn keep_strays(context: &Context, path: &RelPath, staged_name: &str) -> Result<(), LocalError> {
     for copy in sqlite::keep_strays(&context.mount.root, path, staged_name)? {
         tracing::warn!(mount = context.mount.name, %path, %copy, "a log without its database is kept as a conflict copy");
+    }
+    Ok(())
+}
+
+fn version_to_record(fingerprint: Fingerprint, permissions: Option<u32>) -> LocalVersion {
+    let recorded = match permissions {
+        Some(permissions) => fingerprint.with_permissions(permissions),
+        None => fingerprint,
+    };
+    LocalVersion::published(recorded, SystemTime::now())
+}
+
+/// Publishes all of a new directory at once, or its files one by one where there is a directory by now, or where one of
+/// them may turn out to be part of a database among them.
+fn publish_directory(
+    context: &Context,
+    directory: &RelPath,
+    mut files: Vec<Publication>,
+    batch: &mut PublishedBatch,
+) -> Result<(), ExecuteError> {
+    let has_parts = files.iter().any(|file| {
+        let main = sqlite::main_of(&file.path);
+        main.is_some_and(|main| files.iter().any(|other| other.path == main))
+    });
+    if has_parts || !matches!(context.mount.root.look(directory), Ok(None)) {
+        files.sort_by(|left, right| left.path.cmp(&right.path));
+        for file in files {
+            let outcome = publish(context, file, batch)?;
+            batch.outcomes.push(outcome);
+        }
+        return Ok(());
+    }
+    let (mut staged, mut rest) = (Vec::new(), Vec::new());
+    for file in files {
+        staged.push((file.path.clone(), file.staged));
+        let permissions = file.recorded_permissions;
+        rest.push((file.path, file.remote, file.digest, file.entry, permissions));
+    }
+    match create_directory(&context.mount.root, directory, staged) {
+        Ok(Some(fingerprints)) => {
+            for (file, fingerprint) in rest.into_iter().zip(fingerprints) {
+                let (path, remote, digest, entry, permissions) = file;
+                context.progress.file_done(&path);
+                let row = Row {
+                    path,
+                    local: Some(version_to_record(fingerprint, permissions)),
+                    remote: Some(remote),
+                    digest,
+                };
+                batch.outcomes.push(Outcome::Done {
+                    change: Box::new(RowChange::Record(row)),
+                    effect: Effect::Downloaded(entry),
+                });
+            }
+        }
+        Ok(None) => {
+            let stale = rest.into_iter().map(|(path, ..)| Outcome::Stale(path));
+            batch.outcomes.extend(stale);
+        }
+        Err(error) => {
+            for (path, ..) in rest {
+                let outcome = unit::failed_directory(context, &path, &error)?;
+                batch.outcomes.push(outcome);
+            }
+        }
     }
     Ok(())
 }

@@ -62,7 +62,7 @@ impl Session {
     }
 
     /// Plans a mount and carries each part of the plan out as soon as it is made. Gives the paths to try again later.
-    async fn run_mount(
+    pub(super) async fn run_mount(
         &self,
         mount: &Arc<OpenMount>,
         scope: &PlanScope,
@@ -71,18 +71,8 @@ impl Session {
         progress: &Arc<dyn Progress>,
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
-        let context = Arc::new(Context {
-            store: self.store.clone(),
-            mount: mount.clone(),
-            merges: self.merges.clone(),
-            progress: progress.clone(),
-            concurrency: self.concurrency,
-            direction,
-            unsent: Mutex::default(),
-            transfers: Semaphore::new(self.concurrency.max(1)),
-            tags_are_opaque: AtomicBool::new(false),
-        });
-        let mut unfinished = Vec::new();
+        let context = self.context(mount, direction, progress);
+        let (mut unfinished, mut units) = (Vec::new(), Vec::new());
         let mut scope = scope.clone();
         // A second time for what needs the room that deletes have made, and no third.
         for _ in 0..2 {
@@ -93,7 +83,8 @@ impl Session {
                     Part::Plan(mut plan) => {
                         again.append(&mut plan.again);
                         held |= !plan.held.is_empty();
-                        unfinished.extend(self.carry_out(&context, plan, report).await?);
+                        let carried = self.carry_out(&context, plan, listings, &mut units, report);
+                        unfinished.extend(carried.await?);
                     }
                     Part::Refused(problem) => report.problems.push(problem),
                 }
@@ -106,7 +97,40 @@ impl Session {
             scope.turn = Turn::Last;
         }
         execute::abort_abandoned_uploads(&context).await;
+        if !units.is_empty() {
+            (scope.extent, scope.direction) = (extent(units), direction);
+            let whole = self.run_mount(
+                mount,
+                &scope,
+                Listings::Fetched,
+                direction,
+                progress,
+                report,
+            );
+            unfinished.extend(Box::pin(whole).await?);
+        }
         Ok(unfinished)
+    }
+
+    pub(super) fn context(
+        &self,
+        mount: &Arc<OpenMount>,
+        direction: Direction,
+        progress: &Arc<dyn Progress>,
+    ) -> Arc<Context> {
+        Arc::new(Context {
+            store: self.store.clone(),
+            mount: mount.clone(),
+            merges: self.merges.clone(),
+            progress: progress.clone(),
+            concurrency: self.concurrency,
+            direction,
+            unsent: Mutex::default(),
+            validator: self.validator.clone(),
+            withheld: Mutex::default(),
+            transfers: Semaphore::new(self.concurrency.max(1)),
+            tags_are_opaque: AtomicBool::new(false),
+        })
     }
 
     /// Sends what changed in one mount, without asking the store first: a changed file costs one write. Gives the paths
@@ -187,10 +211,12 @@ impl Session {
     }
 
     /// Executes a part of a plan and whatever follows from paths that changed meanwhile. Gives the paths to try again later.
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         context: &Arc<Context>,
         mut plan: MountPlan,
+        listings: Listings,
+        units: &mut Vec<RelPath>,
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
         let mount = &context.mount;
@@ -220,6 +246,9 @@ impl Session {
             plan = self
                 .look_again(mount, context.direction, stale, report)
                 .await?;
+            if listings == Listings::Assumed {
+                units.extend(without_units(mount, &mut plan));
+            }
         }
         Ok(unfinished)
     }
@@ -250,7 +279,11 @@ impl Session {
         )
     }
 
-    async fn observe(&self, mount: &OpenMount, path: &RelPath) -> Result<Observed, SessionError> {
+    pub(super) async fn observe(
+        &self,
+        mount: &OpenMount,
+        path: &RelPath,
+    ) -> Result<Observed, SessionError> {
         let baseline = mount.baseline().row(path)?;
         let mut remote = self.remote_at(path, mount.prefix.key(path)).await?;
         // A file that is still stored under its older key is no deleted file.
@@ -286,6 +319,24 @@ impl Session {
             }
         }))
     }
+}
+
+/// Takes what would be brought for a part of a reload unit out of a plan, and gives the directories to look at as a whole: a
+/// push meets one file's new version at a time, and what belongs to it is known from a listing only.
+pub(super) fn without_units(mount: &OpenMount, plan: &mut MountPlan) -> Vec<RelPath> {
+    let mut directories = Vec::new();
+    plan.tasks.retain(|task| {
+        let path = &task.observed.path;
+        let moves_here = task.decision.target() == Some(Side::Local) && task.decision.brings();
+        let unit = mount.rules.rule_for(path).unit_of(path);
+        let directory = unit.and_then(|unit| unit.directory);
+        match directory.filter(|_| moves_here) {
+            Some(directory) => directories.push(directory),
+            None => return true,
+        }
+        false
+    });
+    directories
 }
 
 /// Lets what was deleted count in the passes of the next minutes.

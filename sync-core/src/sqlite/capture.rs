@@ -112,10 +112,8 @@ fn backup(place: &Place<'_>) -> Result<Option<File>, Trouble> {
     let result = write_backup(place.root, &source, &name);
     // Whatever came of it, nothing is left under the name.
     let taken = take_staged(place.root, &name);
-    match result? {
-        StepResult::Done => Ok(Some(taken?)),
-        _ => Ok(None),
-    }
+    let is_done = result? == StepResult::Done;
+    Ok(is_done.then_some(taken?))
 }
 
 fn write_backup(root: &Root, source: &Connection, name: &str) -> Result<StepResult, Trouble> {
