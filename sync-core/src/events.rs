@@ -27,7 +27,7 @@ pub(crate) mod tests;
 use std::{fmt, time::Duration};
 
 pub(crate) use self::{
-    gather::{Gather, Noted},
+    gather::{Company, Gather, Noted},
     polls::{Found, Polls},
 };
 pub use self::{
