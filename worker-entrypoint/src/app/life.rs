@@ -36,7 +36,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// How long after the runtime's start the work of the start is taken to be over, the listings of a subscription among it.
-const STARTED: Duration = Duration::from_secs(10);
+const STARTED: Duration = Duration::from_secs(3);
 
 /// Runs a worker; gives its exit code.
 pub(super) async fn run(cli: Cli, mut signals: Signals) -> anyhow::Result<u8> {
