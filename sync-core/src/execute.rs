@@ -14,10 +14,13 @@ mod incoming;
 mod merge;
 mod publish;
 mod rewritten;
+mod unit;
 mod upload;
 
+pub(crate) use self::attributes::{ObjectKind, kind, metadata};
+
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
@@ -31,7 +34,7 @@ use crate::{
     content,
     failpoint::Point,
     join::Observed,
-    layout::Executable,
+    layout::{Executable, ReloadUnit},
     merge::MergeRules,
     mount::OpenMount,
     path::RelPath,
@@ -41,6 +44,7 @@ use crate::{
     report::{ConflictEntry, Entry, Problem, ProblemKind, Report},
     root::LocalError,
     store::{ObjectStore, StoreError, StoreErrorKind, Support, probe},
+    validate::Validate,
 };
 
 /// What executing needs.
@@ -53,6 +57,10 @@ pub(crate) struct Context {
     pub(crate) direction: Direction,
     /// Inodes of the files that could not be sent so far.
     pub(crate) unsent: Mutex<HashSet<u64>>,
+    /// Who is asked before a reload unit is published.
+    pub(crate) validator: Option<Arc<dyn Validate>>,
+    /// Reload units of which nothing was published, although something is there.
+    pub(crate) withheld: Mutex<BTreeSet<ReloadUnit>>,
     /// One for each transfer that may be under way: files, parts and stretches of files share them.
     pub(crate) transfers: Semaphore,
     /// `ETag`s of the form of an MD5 turned out to be none.
@@ -178,6 +186,7 @@ pub(crate) async fn execute(
     context.note_sent(sent, executed);
     let mut deletes = without_halves_of_renames(context, deletes);
     delete::retain_certain(context, &mut deletes, &plan.doubtful).await?;
+    let deletes = unit::deletes(context, deletes);
     delete::run(context, deletes, executed).await
 }
 

@@ -3,6 +3,8 @@
 //! Invariant: no operation here leaves the directory or follows a symbolic link, whatever the path says and whatever
 //! others do to the tree meanwhile; the kernel checks (`openat2`, `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`).
 
+mod copies;
+
 use std::{
     fs::File,
     io,
@@ -26,7 +28,7 @@ use crate::{
 /// The engine's own directory in a mount.
 pub const STATE_DIRECTORY: &str = ".hiclaw-sync";
 /// Staging, relative to the mount.
-const STAGING: &str = ".hiclaw-sync/tmp";
+pub(crate) const STAGING: &str = ".hiclaw-sync/tmp";
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
@@ -70,6 +72,16 @@ pub struct Root {
     staging: OwnedFd,
     path: PathBuf,
     contents_opened: AtomicU64,
+    residue: Residue,
+}
+
+/// What becomes of the directories that were made for staging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Residue {
+    /// They are the engine's, and stay.
+    Stays,
+    /// They go when the last user of the root does.
+    GoesWhenEmpty,
 }
 
 /// What keeps a file from being put at a path.
@@ -119,6 +131,7 @@ impl Root {
             staging,
             path: path.to_owned(),
             contents_opened: AtomicU64::new(0),
+            residue: Residue::Stays,
         })
     }
 

@@ -10,7 +10,7 @@
 mod patterns;
 mod tree;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 pub use self::tree::IgnoreProblem;
 use self::tree::IgnoreTree;
@@ -18,7 +18,7 @@ use crate::{
     conflict,
     layout::{Rule, Rules, SyncMode},
     path::RelPath,
-    root::Root,
+    root::{LocalError, Root},
 };
 
 /// Names of ignore files; of two in one directory the later one has the last word.
@@ -53,6 +53,12 @@ impl Selection {
             files: Some(IgnoreTree::new(root)),
             ..Self::of_rules(rules)
         }
+    }
+
+    /// The same for a directory that isn't open as a mount; nothing is created in it.
+    pub fn of_directory(rules: Arc<Rules>, directory: &Path) -> Result<Self, LocalError> {
+        let root = Root::open_source(directory, directory)?;
+        Ok(Self::new(rules, Arc::new(root)))
     }
 
     /// The rules alone.

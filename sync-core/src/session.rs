@@ -8,6 +8,7 @@ mod conflicts;
 mod dry_run;
 mod hinted;
 mod listing;
+mod mirror;
 mod pass;
 mod planning;
 mod status;
@@ -21,6 +22,7 @@ use std::{
 
 pub use self::{
     conflicts::{ConflictDetails, ConflictError, ConflictVersion, InBucket, Resolved},
+    mirror::{MIRROR, MirrorSpec},
     pass::Dirty,
 };
 pub use crate::plan::Direction;
@@ -37,6 +39,7 @@ use crate::{
     progress::Progress,
     report::{Report, RequestCounts},
     store::{Capabilities, ObjectStore, StoreError, StoreErrorKind, Support, probe},
+    validate::Validate,
 };
 
 /// What a store is taken to do while nobody knows.
@@ -62,6 +65,7 @@ pub struct Session {
     /// The order that the store was last seen to list in.
     listing_order: RwLock<Option<ListingOrder>>,
     part_tasks: usize,
+    validator: Option<Arc<dyn Validate>>,
     probed: RwLock<Option<Capabilities>>,
     passes: tokio::sync::Mutex<()>,
 }
@@ -201,6 +205,7 @@ impl Session {
             concurrency,
             listing_order: RwLock::new(None),
             part_tasks: PART_TASKS,
+            validator: None,
             probed: RwLock::new(None),
             passes: tokio::sync::Mutex::new(()),
         };
@@ -213,6 +218,13 @@ impl Session {
     #[must_use]
     pub fn with_part_tasks(mut self, tasks: usize) -> Self {
         self.part_tasks = tasks;
+        self
+    }
+
+    /// Sets who is asked before files of a reload group are published.
+    #[must_use]
+    pub fn with_validator(mut self, validator: Arc<dyn Validate>) -> Self {
+        self.validator = Some(validator);
         self
     }
 

@@ -35,6 +35,8 @@ pub struct Status {
     pub conflicts: Vec<ConflictCopy>,
     /// Problems that the last look at their path had.
     pub problems: Vec<Problem>,
+    /// Reload groups of which a new version is invalid, so that the last good one stays: group, path and why.
+    pub degraded: Vec<String>,
     /// How local changes are noticed.
     pub watch: String,
     /// How changes in the bucket are heard of, by prefix; empty where nobody listens.

@@ -12,6 +12,7 @@ use super::{
     fetch::{changed_mode, fetch},
     in_parallel, merge,
     publish::{self, PublishedBatch},
+    unit,
 };
 use crate::{
     baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange, Surprise},
@@ -37,6 +38,8 @@ const ASK_FIRST_BYTES: u64 = 1024 * 1024;
 pub(super) enum Prepared {
     /// To be published.
     Publish(Box<Publication>),
+    /// All of a directory that is wholly new, to be published as one.
+    NewDirectory(RelPath, Vec<Publication>),
     /// The local side won: its version is to be sent, and the remote one kept as a copy first.
     KeepRemote(Box<Task>, Staged),
     /// The bucket holds an earlier version of ours: the local one is to be sent.
@@ -97,13 +100,19 @@ pub(super) async fn run(
         uploads: Vec::new(),
     };
     let mut prepared = Vec::new();
+    let mut units = unit::Staging::of(context, &tasks);
     let mut ended = Ok(());
     {
-        let stage = |task| prepare(context.clone(), task, durability);
+        let stage = |task| {
+            let unit = unit::unit_of(context, &task);
+            let staged = prepare(context.clone(), task, durability);
+            async move { staged.await.map(|staged| (unit, staged)) }
+        };
         let mut results = std::pin::pin!(in_parallel(context.concurrency, tasks, stage));
         while let Some(result) = results.next().await {
             match result.map_err(ExecuteError::from).flatten() {
-                Ok(ready) => prepared.push(ready),
+                Ok((None, ready)) => prepared.push(ready),
+                Ok((Some(unit), ready)) => prepared.extend(units.take(context, unit, ready).await),
                 // What came before the end of the store is published all the same.
                 Err(error) => {
                     ended = Err(error);
@@ -117,6 +126,7 @@ pub(super) async fn run(
             }
         }
     }
+    prepared.extend(units.broken_off(context));
     publisher.start(prepared, executed).await?;
     publisher.settle(executed).await?;
     ended.map(|()| publisher.uploads)

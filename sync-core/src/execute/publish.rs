@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::{
     Context, Effect, ExecuteError, Failure, Outcome,
     incoming::{Kind, Prepared, Publication},
+    unit,
 };
 use crate::{
     baseline::{Certainty, LocalVersion, Row, RowChange},
@@ -14,7 +15,7 @@ use crate::{
     plan::{Direction, Task},
     reconcile::Decision,
     report::{ConflictEntry, Side},
-    stage::{Durability, Published, Staged, Synced},
+    stage::{Durability, Published, Staged, Synced, create_directory},
 };
 
 /// What publishing a batch came to.
@@ -48,7 +49,10 @@ pub(super) fn publish_all(
                 publication.fate,
                 publication.kind.surprise(),
             )),
-            Prepared::KeepRemote(..) | Prepared::Overtaken(_) | Prepared::Finished(_) => None,
+            Prepared::NewDirectory(..)
+            | Prepared::KeepRemote(..)
+            | Prepared::Overtaken(_)
+            | Prepared::Finished(_) => None,
         })
         .collect();
     if !displacements.is_empty() {
@@ -70,6 +74,9 @@ pub(super) fn publish_all(
                 let outcome = publish(context, *publication, &mut batch)?;
                 batch.outcomes.push(outcome);
             }
+            Prepared::NewDirectory(directory, files) => {
+                publish_directory(context, &directory, files, &mut batch)?;
+            }
             Prepared::KeepRemote(task, staged) => keep_remote(context, *task, staged, &mut batch)?,
         }
     }
@@ -85,6 +92,9 @@ pub(super) fn publish_all(
 
 fn waits_for_sync(prepared: &Prepared) -> bool {
     let staged = match prepared {
+        Prepared::NewDirectory(_, files) => {
+            return files.iter().any(|file| file.staged.synced() == Synced::No);
+        }
         Prepared::Publish(publication) => &publication.staged,
         Prepared::KeepRemote(_, staged) => staged,
         Prepared::Overtaken(_) | Prepared::Finished(_) => return false,
@@ -126,11 +136,7 @@ fn publish(
         context.mount.root.reached(Point::MergePublished);
     }
     context.progress.file_done(&path);
-    let recorded = match recorded_permissions {
-        Some(permissions) => fingerprint.with_permissions(permissions),
-        None => fingerprint,
-    };
-    let local = LocalVersion::published(recorded, SystemTime::now());
+    let local = version_to_record(fingerprint, recorded_permissions);
     let row = Row {
         path: path.clone(),
         local: Some(local),
@@ -150,6 +156,65 @@ fn publish(
         change: Box::new(RowChange::Record(row)),
         effect,
     })
+}
+
+fn version_to_record(fingerprint: Fingerprint, permissions: Option<u32>) -> LocalVersion {
+    let recorded = match permissions {
+        Some(permissions) => fingerprint.with_permissions(permissions),
+        None => fingerprint,
+    };
+    LocalVersion::published(recorded, SystemTime::now())
+}
+
+/// Publishes all of a new directory at once, or its files one by one where there is a directory by now.
+fn publish_directory(
+    context: &Context,
+    directory: &RelPath,
+    files: Vec<Publication>,
+    batch: &mut PublishedBatch,
+) -> Result<(), ExecuteError> {
+    if !matches!(context.mount.root.look(directory), Ok(None)) {
+        for file in files {
+            let outcome = publish(context, file, batch)?;
+            batch.outcomes.push(outcome);
+        }
+        return Ok(());
+    }
+    let (mut staged, mut rest) = (Vec::new(), Vec::new());
+    for file in files {
+        staged.push((file.path.clone(), file.staged));
+        let permissions = file.recorded_permissions;
+        rest.push((file.path, file.remote, file.digest, file.entry, permissions));
+    }
+    match create_directory(&context.mount.root, directory, staged) {
+        Ok(Some(fingerprints)) => {
+            for (file, fingerprint) in rest.into_iter().zip(fingerprints) {
+                let (path, remote, digest, entry, permissions) = file;
+                context.progress.file_done(&path);
+                let row = Row {
+                    path,
+                    local: Some(version_to_record(fingerprint, permissions)),
+                    remote: Some(remote),
+                    digest,
+                };
+                batch.outcomes.push(Outcome::Done {
+                    change: Box::new(RowChange::Record(row)),
+                    effect: Effect::Downloaded(entry),
+                });
+            }
+        }
+        Ok(None) => {
+            let stale = rest.into_iter().map(|(path, ..)| Outcome::Stale(path));
+            batch.outcomes.extend(stale);
+        }
+        Err(error) => {
+            for (path, ..) in rest {
+                let outcome = unit::failed_directory(context, &path, &error)?;
+                batch.outcomes.push(outcome);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The local side won: the remote version becomes a copy, and only then may the local one replace it in the bucket.

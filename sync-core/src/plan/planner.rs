@@ -1,6 +1,7 @@
 //! The planner: takes what is observed of each path and decides. What it holds grows with what is new here, 24 bytes for
 //! each such file (8 for each object), and with nothing else.
 
+mod mirror;
 mod rewritten;
 
 use std::{
@@ -10,6 +11,8 @@ use std::{
     sync::Arc,
 };
 
+use self::mirror::Mirrored;
+pub(crate) use self::mirror::without_other_versions;
 use super::{
     Extent, Handling, IgnoreFiles, MountPlan, PlanError, PlanScope, RemoteSource, TakePart, Task,
     Wanted,
@@ -23,11 +26,12 @@ use super::{
     remote::Reading,
     renames::Renames,
     tally::Tally,
+    units::Units,
 };
 use crate::{
     baseline::{BaselineError, RowChange},
     join::{Observed, RemoteEntry, join},
-    layout::SyncMode,
+    layout::{ReloadUnit, SyncMode},
     mount::OpenMount,
     order::OrderWatch,
     path::RelPath,
@@ -54,6 +58,8 @@ pub(super) struct Planner<'a> {
     pub(super) remote_view: RemoteView,
     /// The part that is being made.
     pub(super) part: MountPlan,
+    /// What comes in for reload units that may not be complete.
+    pub(super) units: Units,
     /// What waits for the end and isn't put aside yet.
     late: Vec<Late>,
     /// The same, put aside.
@@ -67,6 +73,8 @@ pub(super) struct Planner<'a> {
     pub(super) ignore_files: Vec<Task>,
     pub(super) local_files: u64,
     pub(super) remote_objects: u64,
+    /// What both ends of a mirror hold.
+    mirrored: Mirrored,
     /// Rows of paths that both sides held before anything of this plan was carried out; counted as they come by, or
     /// when the first part is handed over.
     pub(super) known: Option<u64>,
@@ -91,6 +99,7 @@ impl<'a> Planner<'a> {
             selection: Arc::new(mount.selection()),
             remote_view,
             part: MountPlan::default(),
+            units: Units::default(),
             late: Vec::new(),
             waiting: None,
             renames: Renames::of(mount),
@@ -99,6 +108,7 @@ impl<'a> Planner<'a> {
             ignore_files: Vec::new(),
             local_files: 0,
             remote_objects: 0,
+            mirrored: Mirrored::default(),
             known: match scope.extent {
                 Extent::Whole => Some(0),
                 Extent::Paths(_) => None,
@@ -153,6 +163,7 @@ impl<'a> Planner<'a> {
             if !self.ignore_files.is_empty() {
                 // Everything is planned anew when they are here.
                 self.part = MountPlan::default();
+                self.units = Units::default();
             }
             if self.part.size() >= self.scope.part_tasks {
                 self.hand_over(take)?;
@@ -234,6 +245,7 @@ impl<'a> Planner<'a> {
     /// What is planned about paths that were looked at one by one. One answer that a key is absent is no ground to
     /// delete, nor to forget: the next listing decides, with the brakes.
     pub(super) fn into_part_without_deletes(mut self) -> Result<MountPlan, BaselineError> {
+        self.units.finish(&mut self.part.tasks);
         for late in &self.late {
             let change = late.row_change(self.mount)?;
             self.part
@@ -340,6 +352,9 @@ impl<'a> Planner<'a> {
 
     /// Decides about a path, knowing what is in its way.
     pub(super) fn decide(&mut self, mut observed: Observed, room: Room) {
+        if let Some(policy) = self.mount.mirror() {
+            return self.decide_mirrored(observed, room, policy);
+        }
         let handling = Handling::of(self.selection.rule_for(&observed.path));
         match unsupported(self.mount, &observed, handling.policy, self.scope.direction) {
             Unsupported::No => {}
@@ -437,8 +452,19 @@ impl<'a> Planner<'a> {
             self.ignore_files.push(task);
         } else if room == Room::Later {
             self.part.later.push(task);
+        } else if let Some(unit) = self.unit_of(&task) {
+            self.units.add(unit, task, &mut self.part.tasks);
         } else {
             self.part.tasks.push(task);
         }
+    }
+
+    /// The reload unit that a task brings something for.
+    fn unit_of(&self, task: &Task) -> Option<ReloadUnit> {
+        if !task.decision.brings() {
+            return None;
+        }
+        let path = &task.observed.path;
+        self.selection.rule_for(path).unit_of(path)
     }
 }

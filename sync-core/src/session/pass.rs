@@ -26,6 +26,7 @@ use crate::{
 
 /// How often paths that change under our hands are looked at again in one pass.
 const ROUNDS: usize = 4;
+
 /// What may have changed locally.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dirty {
@@ -54,7 +55,7 @@ impl Session {
                 report,
             )
             .await?;
-            if request.approval == Approval::Given {
+            if scope.approval == Approval::Given {
                 mount.baseline().forget_recent_deletes()?;
             }
         }
@@ -72,7 +73,7 @@ impl Session {
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
         let context = self.context(mount, direction, progress);
-        let mut unfinished = Vec::new();
+        let (mut unfinished, mut units) = (Vec::new(), Vec::new());
         let mut scope = scope.clone();
         // A second time for what needs the room that deletes have made, and no third.
         for _ in 0..2 {
@@ -83,7 +84,8 @@ impl Session {
                     Part::Plan(mut plan) => {
                         again.append(&mut plan.again);
                         held |= !plan.held.is_empty();
-                        unfinished.extend(self.carry_out(&context, plan, report).await?);
+                        let carried = self.carry_out(&context, plan, listings, &mut units, report);
+                        unfinished.extend(carried.await?);
                     }
                     Part::Refused(problem) => report.problems.push(problem),
                 }
@@ -96,6 +98,18 @@ impl Session {
             scope.turn = Turn::Last;
         }
         execute::abort_abandoned_uploads(&context).await;
+        if !units.is_empty() {
+            (scope.extent, scope.direction) = (extent(units), direction);
+            let whole = self.run_mount(
+                mount,
+                &scope,
+                Listings::Fetched,
+                direction,
+                progress,
+                report,
+            );
+            unfinished.extend(Box::pin(whole).await?);
+        }
         Ok(unfinished)
     }
 
@@ -111,8 +125,10 @@ impl Session {
             merges: self.merges.clone(),
             progress: progress.clone(),
             concurrency: self.concurrency,
-            direction,
+            direction: mount.direction(direction),
             unsent: Mutex::default(),
+            validator: self.validator.clone(),
+            withheld: Mutex::default(),
             transfers: Semaphore::new(self.concurrency.max(1)),
             tags_are_opaque: AtomicBool::new(false),
         })
@@ -134,8 +150,8 @@ impl Session {
         };
         let mut scope = PlanScope {
             extent: dirty_extent,
-            direction: Direction::Push,
-            approval: Approval::None,
+            direction: mount.direction(Direction::Push),
+            approval: mount.approval(Approval::None),
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
             turn: Turn::First,
@@ -175,8 +191,8 @@ impl Session {
         };
         PlanScope {
             extent,
-            direction: request.direction,
-            approval: request.approval,
+            direction: mount.direction(request.direction),
+            approval: mount.approval(request.approval),
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
             turn: Turn::First,
@@ -200,6 +216,8 @@ impl Session {
         &self,
         context: &Arc<Context>,
         mut plan: MountPlan,
+        listings: Listings,
+        units: &mut Vec<RelPath>,
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
         let mount = &context.mount;
@@ -229,6 +247,9 @@ impl Session {
             plan = self
                 .look_again(mount, context.direction, stale, report)
                 .await?;
+            if listings == Listings::Assumed {
+                units.extend(without_units(mount, &mut plan));
+            }
         }
         Ok(unfinished)
     }
@@ -252,11 +273,11 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        let mount = mount.clone();
-        Ok(
-            tokio::task::spawn_blocking(move || plan::plan_again(&mount, direction, observed))
-                .await??,
-        )
+        let again = mount.clone();
+        let plan =
+            tokio::task::spawn_blocking(move || plan::plan_again(&again, direction, observed))
+                .await??;
+        self.compare(mount, plan).await
     }
 
     pub(super) async fn observe(
@@ -299,6 +320,24 @@ impl Session {
             }
         }))
     }
+}
+
+/// Takes what would be brought for a part of a reload unit out of a plan, and gives the directories to look at as a whole: a
+/// push meets one file's new version at a time, and what belongs to it is known from a listing only.
+pub(super) fn without_units(mount: &OpenMount, plan: &mut MountPlan) -> Vec<RelPath> {
+    let mut directories = Vec::new();
+    plan.tasks.retain(|task| {
+        let path = &task.observed.path;
+        let moves_here = task.decision.target() == Some(Side::Local) && task.decision.brings();
+        let unit = mount.rules.rule_for(path).unit_of(path);
+        let directory = unit.and_then(|unit| unit.directory);
+        match directory.filter(|_| moves_here) {
+            Some(directory) => directories.push(directory),
+            None => return true,
+        }
+        false
+    });
+    directories
 }
 
 /// Lets what was deleted count in the passes of the next minutes.

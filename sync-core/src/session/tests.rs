@@ -13,6 +13,7 @@ mod listings;
 mod odd_store;
 mod parts;
 mod places;
+mod units;
 
 use std::collections::BTreeMap;
 
