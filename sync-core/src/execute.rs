@@ -8,6 +8,7 @@
 mod attributes;
 pub(crate) mod carry;
 mod clear;
+mod databases;
 mod delete;
 mod fetch;
 mod incoming;
@@ -41,7 +42,7 @@ use crate::{
     plan::{Direction, Handling, MountPlan, Task, local_problem},
     progress::Progress,
     reconcile::{Decision, reconcile},
-    report::{ConflictEntry, Entry, Problem, ProblemKind, Report},
+    report::{ConflictEntry, Entry, HeldEntry, Problem, ProblemKind, Report},
     root::LocalError,
     store::{ObjectStore, StoreError, StoreErrorKind, Support, probe},
     validate::Validate,
@@ -98,6 +99,8 @@ pub(crate) enum Outcome {
     },
     /// Somebody changed the path first.
     Stale(RelPath),
+    /// It waits until a database is no longer used.
+    Held(HeldEntry),
     /// It can't be done.
     Problem(Problem),
     /// It can't be done now.
@@ -139,6 +142,8 @@ impl From<LocalError> for Failure {
         ];
         if gone.contains(&error.kind()) || content::is_link(&error) {
             Self::Stale
+        } else if error.kind() == std::io::ErrorKind::WouldBlock {
+            Self::Changing
         } else {
             Self::Local(error)
         }
@@ -370,6 +375,7 @@ impl Executed {
     pub(crate) fn take(&mut self, outcome: Outcome) -> Option<RowChange> {
         match outcome {
             Outcome::Stale(path) => self.stale.push(path),
+            Outcome::Held(held) => self.report.held.push(held),
             Outcome::Problem(problem) => self.report.problems.push(problem),
             Outcome::Unfinished(problem, path) => {
                 self.report.problems.push(problem);

@@ -65,6 +65,7 @@ pub mod secret;
 pub mod selection;
 pub mod session;
 mod spill;
+pub mod sqlite;
 pub mod stage;
 pub mod status;
 pub mod store;

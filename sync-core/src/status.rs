@@ -29,7 +29,7 @@ pub struct Status {
     pub pending: u64,
     /// Age in seconds of the oldest change that waits because the store fails; 0 when none does.
     pub lag_seconds: u64,
-    /// Deletes that a brake holds.
+    /// Deletes that a brake holds, and changes of databases in use.
     pub held: Vec<HeldEntry>,
     /// Conflict copies in the mounts.
     pub conflicts: Vec<ConflictCopy>,

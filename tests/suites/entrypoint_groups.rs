@@ -89,6 +89,8 @@ async fn an_invalid_configuration_keeps_the_old_one_and_recovers_by_itself(
 ) -> Result<()> {
     let bucket = seeded(store).await?;
     let worker = Worker::builder(&bucket)?
+        // Several objects are written one by one: one pull is to see them all.
+        .option("--events", "never")
         .option("--health-listen", "127.0.0.1:0")
         .start()?;
     worker.wait_for_runtime().await?;
@@ -162,6 +164,8 @@ async fn what_the_layouts_command_refuses_is_not_published(store: &'static Store
     let layout = directory.path().join("picky.toml");
     fs::write(&layout, PICKY)?;
     let worker = Worker::builder(&bucket)?
+        // Several objects are written one by one: one pull is to see them all.
+        .option("--events", "never")
         .option("--layout", &layout.to_string_lossy())
         .option("--health-listen", "127.0.0.1:0")
         .start()?;

@@ -21,6 +21,7 @@ use sync_core::{
     report::{ProblemKind, Report},
     resident::{Event, Resident, ResidentSettings},
     session::{Direction, PassError, PassRequest, Session, SessionError},
+    sqlite::Databases,
     status::Status,
     store::{ObjectStore, StoreError, StoreErrorKind},
 };
@@ -235,6 +236,15 @@ impl Engine for SyncEngine {
 
     fn start_mirror(&self) -> BoxFuture<'_, Result<(), EngineError>> {
         Box::pin(self.start())
+    }
+
+    fn hold_databases(&self) -> BoxFuture<'_, Result<(), EngineError>> {
+        let session = self.session.clone();
+        Box::pin(async move {
+            tokio::task::spawn_blocking(move || session.set_databases(Databases::InUse))
+                .await
+                .map_err(|error| self.failed("hold databases of", error))
+        })
     }
 
     fn read_object<'a>(

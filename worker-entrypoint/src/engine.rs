@@ -23,6 +23,10 @@ pub trait Engine: Send + Sync {
     /// From here on changes travel in both directions and the control socket is open. Called once.
     fn start_mirror(&self) -> BoxFuture<'_, Result<(), EngineError>>;
 
+    /// From here on the runtime may have any database open: what comes for one is held until the worker's next start. Waits
+    /// for what is being put in its place.
+    fn hold_databases(&self) -> BoxFuture<'_, Result<(), EngineError>>;
+
     /// A small object, past all rules; `None` where there is none.
     fn read_object<'a>(
         &'a self,

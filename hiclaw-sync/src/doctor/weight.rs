@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use sync_core::{
     layout::{Mount, SyncMode},
     path::RelPath,
+    root::STATE_DIRECTORY,
     selection::Selection,
 };
 
@@ -53,7 +54,7 @@ pub(super) struct Weight {
     pub(super) heavy: Vec<Heavy>,
 }
 
-/// Walks the whole directory, also what is left out. What can't be read is not counted.
+/// Walks the whole directory, also what is left out, but for the engine's own files. What can't be read is not counted.
 pub(super) fn weigh(mount: &Mount) -> Weight {
     let mut weight = Weight::default();
     let rules = Arc::new(mount.rules.clone());
@@ -70,6 +71,10 @@ pub(super) fn weigh(mount: &Mount) -> Weight {
             let Some(below) = below(path.as_ref(), &entry.file_name()) else {
                 continue;
             };
+            // The engine's own.
+            if below.as_str() == STATE_DIRECTORY {
+                continue;
+            }
             let Ok(kind) = entry.file_type() else {
                 continue;
             };

@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, baseline_problem,
+    databases,
     fetch::{changed_mode, fetch},
     in_parallel, merge,
     publish::{self, PublishedBatch},
@@ -24,6 +25,7 @@ use crate::{
     plan::{Task, hash_file},
     reconcile::Decision,
     report::{Entry, ProblemKind, Side},
+    sqlite,
     stage::{Durability, Staged},
 };
 
@@ -180,6 +182,11 @@ async fn prepare(
     durability: Durability,
 ) -> Result<Prepared, ExecuteError> {
     let path = task.observed.path.clone();
+    match databases::held(&context, &task).await {
+        Ok(None) => {}
+        Ok(Some(held)) => return Ok(Prepared::Finished(held)),
+        Err(failure) => return context.outcome(&path, failure).map(Prepared::Finished),
+    }
     let prepared = match task.decision {
         Decision::Merge => merge::prepare(&context, task, durability).await,
         Decision::Conflict(winner) => prepare_conflict(&context, task, winner, durability).await,
@@ -230,7 +237,10 @@ async fn prepare_conflict(
     let (hash, fingerprint) = tokio::task::spawn_blocking(move || hash_file(&mount, &path))
         .await
         .map_err(|error| Failure::Problem(ProblemKind::Io, error.to_string()))??;
-    if fingerprint != local.fingerprint {
+    // A database that is always written to is never as it was a moment ago; where it stays, that is no matter.
+    let stays =
+        winner == Side::Local && sqlite::is_database(&context.mount.root, &task.observed.path);
+    if fingerprint != local.fingerprint && !stays {
         return Err(Failure::Stale);
     }
     // A tag doesn't tell a link from a file that holds its target.

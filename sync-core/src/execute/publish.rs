@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::{
     Context, Effect, ExecuteError, Failure, Outcome,
+    databases::{self, Way},
     incoming::{Kind, Prepared, Publication},
     unit,
 };
@@ -15,6 +16,8 @@ use crate::{
     plan::{Direction, Task},
     reconcile::Decision,
     report::{ConflictEntry, Side},
+    root::LocalError,
+    sqlite::{self, Databases},
     stage::{Durability, Published, Staged, Synced, create_directory},
 };
 
@@ -40,6 +43,20 @@ pub(super) fn publish_all(
         tracing::warn!(mount = context.mount.name, %error, "can't sync the file system; a power failure may lose new files");
     }
     context.mount.root.reached(Point::Synced);
+    // Until everything is in its place: a runtime that is about to start waits for this.
+    let databases = context.mount.databases();
+    let mut prepared: Vec<_> = prepared
+        .into_iter()
+        .map(|prepared| settled(context, *databases, prepared))
+        .collect::<Result<_, _>>()?;
+    // Behind the databases that they may be parts of.
+    prepared.sort_by_key(|prepared| match prepared {
+        Prepared::Publish(publication) => sqlite::main_of(&publication.path).is_some(),
+        Prepared::NewDirectory(..)
+        | Prepared::KeepRemote(..)
+        | Prepared::Overtaken(_)
+        | Prepared::Finished(_) => false,
+    });
     let displacements: Vec<_> = prepared
         .iter()
         .filter_map(|prepared| match prepared {
@@ -90,6 +107,39 @@ pub(super) fn publish_all(
     Ok(batch)
 }
 
+/// What is to be published over a database waits for whoever uses it, and comes when its log is brought home.
+fn settled(
+    context: &Context,
+    databases: Databases,
+    prepared: Prepared,
+) -> Result<Prepared, ExecuteError> {
+    let Prepared::Publish(mut publication) = prepared else {
+        return Ok(prepared);
+    };
+    let path = &publication.path;
+    match databases::blocked(context, databases, path, publication.staged.name()) {
+        Ok(None) => {}
+        Ok(Some(held)) => return Ok(Prepared::Finished(held)),
+        Err(failure) => return context.outcome(path, failure).map(Prepared::Finished),
+    }
+    let Some(expected) = publication.expected else {
+        return Ok(Prepared::Publish(publication));
+    };
+    match databases::make_way(context, databases, &publication.path, &expected) {
+        Ok(Way::Clear(now, digest)) => {
+            publication.expected = Some(now);
+            if digest.is_some() {
+                publication.staged = publication.staged.displacing(digest);
+            }
+            Ok(Prepared::Publish(publication))
+        }
+        Ok(Way::Blocked(outcome)) => Ok(Prepared::Finished(outcome)),
+        Err(failure) => context
+            .outcome(&publication.path, failure)
+            .map(Prepared::Finished),
+    }
+}
+
 fn waits_for_sync(prepared: &Prepared) -> bool {
     let staged = match prepared {
         Prepared::NewDirectory(_, files) => {
@@ -119,8 +169,15 @@ fn publish(
         kind,
     } = publication;
     let staged_name = staged.name().to_owned();
+    // Planned before its database came, maybe in this very batch.
+    if sqlite::is_part(&context.mount.root, &path) {
+        return Ok(Outcome::Done {
+            change: Box::new(RowChange::Forget(path)),
+            effect: Effect::Recorded,
+        });
+    }
     let published = match expected {
-        None => staged.create_at(&path),
+        None => keep_strays(context, &path, &staged_name).and_then(|()| staged.create_at(&path)),
         Some(expected) => staged.replace(&path, &expected, fate, kind.surprise()),
     };
     if published.is_ok() {
@@ -158,6 +215,14 @@ fn publish(
     })
 }
 
+/// A log whose database is gone must not be found beside another one.
+fn keep_strays(context: &Context, path: &RelPath, staged_name: &str) -> Result<(), LocalError> {
+    for copy in sqlite::keep_strays(&context.mount.root, path, staged_name)? {
+        tracing::warn!(mount = context.mount.name, %path, %copy, "a log without its database is kept as a conflict copy");
+    }
+    Ok(())
+}
+
 fn version_to_record(fingerprint: Fingerprint, permissions: Option<u32>) -> LocalVersion {
     let recorded = match permissions {
         Some(permissions) => fingerprint.with_permissions(permissions),
@@ -166,14 +231,20 @@ fn version_to_record(fingerprint: Fingerprint, permissions: Option<u32>) -> Loca
     LocalVersion::published(recorded, SystemTime::now())
 }
 
-/// Publishes all of a new directory at once, or its files one by one where there is a directory by now.
+/// Publishes all of a new directory at once, or its files one by one where there is a directory by now, or where one of
+/// them may turn out to be part of a database among them.
 fn publish_directory(
     context: &Context,
     directory: &RelPath,
-    files: Vec<Publication>,
+    mut files: Vec<Publication>,
     batch: &mut PublishedBatch,
 ) -> Result<(), ExecuteError> {
-    if !matches!(context.mount.root.look(directory), Ok(None)) {
+    let has_parts = files.iter().any(|file| {
+        let main = sqlite::main_of(&file.path);
+        main.is_some_and(|main| files.iter().any(|other| other.path == main))
+    });
+    if has_parts || !matches!(context.mount.root.look(directory), Ok(None)) {
+        files.sort_by(|left, right| left.path.cmp(&right.path));
         for file in files {
             let outcome = publish(context, file, batch)?;
             batch.outcomes.push(outcome);

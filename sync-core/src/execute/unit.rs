@@ -177,6 +177,10 @@ fn obstacle(others: &mut [Prepared], unit: &ReloadUnit) -> Obstacle {
                 problem.message = told(&problem.message, unit);
                 found = Obstacle::Final;
             }
+            Prepared::Finished(Outcome::Held(held)) => {
+                held.reason = told(&held.reason, unit);
+                found = Obstacle::Final;
+            }
             Prepared::Finished(Outcome::Stale(_)) if found == Obstacle::None => {
                 found = Obstacle::Stale;
             }

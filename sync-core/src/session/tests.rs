@@ -4,6 +4,7 @@ mod attributes;
 mod carry;
 mod changes;
 mod clashes;
+mod databases;
 mod deletes;
 mod fixture;
 mod ignores;

@@ -72,6 +72,11 @@ impl Engine for FakeEngine {
         Box::pin(async { Ok(()) })
     }
 
+    fn hold_databases(&self) -> BoxFuture<'_, Result<(), EngineError>> {
+        self.note("hold_databases");
+        Box::pin(async { Ok(()) })
+    }
+
     fn read_object<'a>(
         &'a self,
         key: &'a ObjectKey,
