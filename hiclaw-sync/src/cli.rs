@@ -7,6 +7,7 @@ mod objects;
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sync_core::events::Listen;
 
 pub use self::objects::{
     ListArguments, MirrorArguments, PutArguments, ReadArguments, RemoveArguments, StatArguments,
@@ -171,6 +172,9 @@ pub struct WatchArguments {
     /// Time between two scheduled passes
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = interval)]
     pub pull_interval: std::time::Duration,
+    /// Whether to listen to the store's events [default: `HICLAW_EVENTS`, else auto]
+    #[arg(long, value_name = "auto|never", value_parser = listen)]
+    pub events: Option<Listen>,
 }
 
 /// Commands about layouts.
@@ -203,6 +207,11 @@ pub struct ServeArguments {
 
 /// The keys that `serve` asks for when none are given: those that everybody knows from MinIO.
 pub(crate) const DEFAULT_SERVE_KEYS: (&str, &str) = ("minioadmin", "minioadmin");
+
+/// `auto` or `never`.
+pub fn listen(text: &str) -> Result<Listen, String> {
+    Listen::of_name(text).ok_or_else(|| "must be auto or never".to_owned())
+}
 
 /// A duration such as `300s`, `5m` or `500ms`; a bare number is seconds.
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {

@@ -19,3 +19,11 @@ pub mod target;
 pub mod worker;
 
 pub use commands::run;
+
+/// The program `hiclaw-sync`, whatever the file is called that it runs from.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    let cli = <cli::Cli as clap::Parser>::parse();
+    logging::start(&cli.global, logging::Default::Quiet);
+    run(cli).into()
+}

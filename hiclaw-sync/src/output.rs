@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use sync_core::{
     report::{Entry, Report, Side},
     session::MIRROR,
-    status::Status,
+    status::{EventStream, Status},
 };
 
 /// Files of one kind that are listed one by one for people; more are counted.
@@ -247,6 +247,7 @@ fn status_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     )?;
     if status.resident {
         writeln!(out, "changes      {}", status.watch)?;
+        bucket_events(out, status)?;
         writeln!(out, "pending      {} paths", status.pending)?;
     }
     if let Some(outage) = &status.outage {
@@ -280,6 +281,46 @@ fn status_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     Ok(())
 }
 
+/// How changes in the bucket are heard of, in one line where all streams are the same.
+fn bucket_events(out: &mut dyn Write, status: &Status) -> io::Result<()> {
+    let every = status.pull_every_seconds;
+    let Some(first) = status.events.first() else {
+        return writeln!(out, "bucket       polled every {every} s; events are off");
+    };
+    let same = |one: &&EventStream| one.state == first.state && one.message == first.message;
+    let shown = if status.events.iter().all(|one| same(&one)) {
+        status.events.get(..1).unwrap_or_default()
+    } else {
+        &status.events
+    };
+    let is_all = shown.len() < status.events.len() || status.events.len() == 1;
+    for stream in shown {
+        let whose = if is_all { "" } else { &*stream.prefix };
+        let colon = if is_all { "" } else { ": " };
+        if stream.state == "connected" {
+            let since = &stream.since;
+            writeln!(
+                out,
+                "bucket       {whose}{colon}events, connected since {since}"
+            )?;
+        } else {
+            let message = &stream.message;
+            writeln!(
+                out,
+                "bucket       {whose}{colon}{message}; polled every {every} s"
+            )?;
+        }
+    }
+    let malformed: u64 = status.events.iter().map(|one| one.malformed).sum();
+    if malformed > 0 {
+        writeln!(
+            out,
+            "bucket       {malformed} words of its events were not understood"
+        )?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +338,48 @@ mod tests {
             "everything is up to date in 0.0 s\n"
         );
         assert_eq!(shown(Form::Quiet, &Report::default()), "");
+    }
+
+    #[test]
+    fn the_status_tells_how_the_bucket_is_heard() {
+        let stream = |prefix: &str, state: &str, message: &str| EventStream {
+            prefix: prefix.to_owned(),
+            state: state.to_owned(),
+            since: "2026-11-21T08:00:00Z".to_owned(),
+            message: message.to_owned(),
+            malformed: 0,
+        };
+        let connected = |prefix| stream(prefix, "connected", "connected");
+        let denied = |prefix| stream(prefix, "denied", "denied: grant x");
+        for (events, expected) in [
+            (vec![], "polled every 300 s; events are off"),
+            (
+                vec![connected("a/"), connected("b/")],
+                "events, connected since 2026-11-21T08:00:00Z",
+            ),
+            (
+                vec![denied("a/"), denied("b/")],
+                "denied: grant x; polled every 300 s",
+            ),
+            (
+                vec![connected("a/"), denied("b/")],
+                "b/: denied: grant x; polled every 300 s",
+            ),
+        ] {
+            let value = Status {
+                resident: true,
+                pull_every_seconds: 300,
+                events,
+                ..Status::default()
+            };
+            let mut out = Vec::new();
+            status(&mut out, Form::Text, &value).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(
+                text.contains(&format!("bucket       {expected}\n")),
+                "{text}"
+            );
+        }
     }
 
     #[test]

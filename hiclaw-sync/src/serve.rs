@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! http ─► s3s: signatures, XML ─► operations ─► read, write, listings, multipart, buckets ─► store
+//!                                 └─ events: the stream of changes ◄───────────────────────────┘
 //!                                                └─ receive: socket → disk   send: disk → socket
 //! ```
 
@@ -15,6 +16,7 @@ mod clock;
 mod condition;
 mod details;
 mod error;
+mod events;
 mod fields;
 mod http;
 mod integrity;
@@ -38,6 +40,7 @@ use tokio::net::TcpListener;
 pub use self::store::OpenError;
 use self::{
     error::StoreError,
+    events::EventRoute,
     operations::{Keys, Operations},
     store::Store,
 };
@@ -153,8 +156,23 @@ impl Server {
     /// When it returns, everything acknowledged is on disk and the data directory is free. Dropping the future stops
     /// accepting at once and loses nothing acknowledged either.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
-        let mut builder = S3ServiceBuilder::new(Operations { store: self.store });
+        let store = self.store;
+        let mut builder = S3ServiceBuilder::new(Operations {
+            store: store.clone(),
+        });
         builder.set_auth(self.keys);
+        builder.set_route(EventRoute {
+            store: store.clone(),
+        });
+        // Streams of events never end by themselves, and must not hold the stop up; nor must they hold the store.
+        let listened = Arc::downgrade(&store);
+        drop(store);
+        let shutdown = async move {
+            shutdown.await;
+            if let Some(store) = listened.upgrade() {
+                store.feed().close();
+            }
+        };
         http::serve(self.listener, builder.build(), shutdown).await;
         Ok(())
     }

@@ -178,6 +178,16 @@ pub(crate) struct PlanScope {
     pub(crate) part_tasks: usize,
     /// What becomes of a plan that brings ignore files.
     pub(crate) ignore_files: IgnoreFiles,
+    pub(crate) turn: Turn,
+}
+
+/// A mount is planned a second time for what needs the room that deletes have made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// What needs room waits.
+    First,
+    /// What has no room now is reported.
+    Last,
 }
 
 /// When ignore files are brought.
@@ -250,6 +260,7 @@ pub(crate) fn plan_again(
         approval: Approval::Given,
         part_tasks: usize::MAX,
         ignore_files: IgnoreFiles::InTurn,
+        turn: Turn::First,
     };
     let mut planner = Planner::new(mount, &scope, RemoteView::Listed);
     for observed in observed {

@@ -1,7 +1,7 @@
 //! The resident engine: one task that owns a session and keeps its mounts the same for as long as it lives.
 //!
 //! Theory of operation. The task waits for whatever comes first: news from the watcher, the end of a path's quiet time,
-//! the next scheduled pull, a request, the end of the job under way. Everything that touches files or the store is a job;
+//! the bucket's own word of a change, the next scheduled pull, a request, the end of the job under way. Everything that touches files or the store is a job;
 //! one job runs at a time, in a task of its own, so that news is taken and requests are queued meanwhile. Requests run in
 //! the order they came, in turns with the dirty paths that are due; a stop goes before everything.
 //!
@@ -9,8 +9,11 @@
 //! memory. [`Resident::stop`] ends the engine after a last push; dropping every handle ends it at
 //! once.
 
+mod hot;
 mod jobs;
+mod remote;
 mod state;
+mod streams;
 mod task;
 
 use std::{
@@ -24,6 +27,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use self::{state::State, task::Engine};
 use crate::{
     debounce::DebounceSettings,
+    events::EventSettings,
     guard::Approval,
     report::Report,
     session::{Direction, PassError, PassRequest, Session},
@@ -36,10 +40,13 @@ const EVENTS_KEPT: usize = 256;
 /// Requests that may wait.
 const REQUESTS_QUEUED: usize = 64;
 /// How a resident engine works.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct ResidentSettings {
-    /// Time between two scheduled passes; a tenth of it is varied at random.
+    /// Time between two scheduled passes; a tenth of it is varied at random. A store that doesn't tell of its changes is
+    /// asked more often for a while after one was found, never less often.
     pub pull_interval: Duration,
+    /// How the store's word of changes is heard.
+    pub events: EventSettings,
     /// When changed paths are looked at.
     pub debounce: DebounceSettings,
 }
@@ -48,6 +55,7 @@ impl Default for ResidentSettings {
     fn default() -> Self {
         Self {
             pull_interval: Duration::from_mins(5),
+            events: EventSettings::default(),
             debounce: DebounceSettings::default(),
         }
     }
@@ -82,6 +90,8 @@ pub enum Event {
 pub enum Trigger {
     /// Files changed here.
     Change,
+    /// The store told of changed objects, or has just begun to.
+    Event,
     /// The time had come.
     Schedule,
     /// Somebody asked.

@@ -6,6 +6,7 @@
 mod carry;
 mod conflicts;
 mod dry_run;
+mod hinted;
 mod listing;
 mod mirror;
 mod pass;
@@ -90,6 +91,12 @@ impl PassRequest {
             paths: Vec::new(),
             approval: Approval::None,
         }
+    }
+
+    /// True when it is for everything.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.mounts.is_empty() && self.paths.is_empty()
     }
 }
 

@@ -37,6 +37,10 @@ pub struct Status {
     pub problems: Vec<Problem>,
     /// How local changes are noticed.
     pub watch: String,
+    /// How changes in the bucket are heard of, by prefix; empty where nobody listens.
+    pub events: Vec<EventStream>,
+    /// Seconds from one scheduled pass to the next, as it is at the moment.
+    pub pull_every_seconds: u64,
     /// What the store does, in words.
     pub capabilities: Vec<String>,
     /// The order that the store lists in; `None` before its first listing.
@@ -61,6 +65,22 @@ pub struct MountStatus {
     /// Directories with files of another bucket or prefix, which its directory belonged to before.
     #[serde(default)]
     pub aside: Vec<String>,
+}
+
+/// The store's stream of events below one prefix.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventStream {
+    /// The prefix.
+    pub prefix: String,
+    /// `connecting`, `connected`, `broken`, `not-offered`, `silent` or `denied`.
+    pub state: String,
+    /// Since when it is so, RFC 3339.
+    pub since: String,
+    /// The same for people.
+    pub message: String,
+    /// Lines and records that were no events, since the engine started.
+    pub malformed: u64,
 }
 
 /// A conflict copy.
@@ -107,6 +127,8 @@ pub struct Totals {
     pub bytes_out: u64,
     /// Requests sent.
     pub requests: RequestCounts,
+    /// Events that the store told of, the echoes of our own writes among them.
+    pub events: u64,
 }
 
 impl Totals {

@@ -12,6 +12,7 @@ mod range;
 mod read;
 mod resume;
 pub mod s3;
+pub(crate) mod written;
 
 use std::{
     fmt,
@@ -89,6 +90,28 @@ pub trait ObjectStore: Send + Sync {
         if_match: Option<&'a ETag>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// Subscribes to the changes of objects below `prefix`. From the moment it returns no change is missed, until the
+    /// stream of bytes ends or falls silent: [`crate::events`] knows what the bytes mean. The store is asked to send
+    /// something at least that often.
+    ///
+    /// An error of kind [`StoreErrorKind::Other`] means that the store has no such stream, which is what stores do
+    /// unless they say otherwise.
+    fn listen<'a>(
+        &'a self,
+        prefix: &'a str,
+        _ping: Duration,
+    ) -> BoxFuture<'a, Result<EventBytes, StoreError>> {
+        let message = "this store has no stream of events";
+        let error = StoreError::new("LISTEN", prefix, StoreErrorKind::Other, message);
+        Box::pin(std::future::ready(Err(error)))
+    }
+
+    /// True when this client itself made that change of `key` a moment ago (`etag` is that of the new version, `None`
+    /// after a delete). Each write answers for one change only, so that somebody who writes the same again is seen.
+    fn takes_as_own(&self, _key: &ObjectKey, _etag: Option<&ETag>) -> bool {
+        false
+    }
+
     /// Requests sent since the store was made.
     fn requests(&self) -> RequestCounts;
 
@@ -105,6 +128,9 @@ pub trait ObjectStore: Send + Sync {
         None
     }
 }
+
+/// The bytes of a stream of events, as the store sends them.
+pub type EventBytes = BoxStream<'static, Result<Bytes, StoreError>>;
 
 /// One page of a listing.
 #[derive(Debug, Clone, Default)]

@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use sync_core::{
     debounce::MountIndex,
+    events::{EventSettings, Listen},
     failpoint::{self, Hook, Point, Then},
     layout::{Glob, Mount, Rule, Rules, SyncMode},
     merge::{FieldPath, FieldRule, MergeRules, Take},
@@ -204,7 +205,15 @@ async fn resident(directory: &Path, session: Session) -> Result<()> {
     let mount = session.mounts().first().context("a mount")?;
     let watched = WatchedMount::of(MountIndex(0), mount);
     let _watcher = Watcher::start(vec![watched], sender)?;
-    let resident = Resident::start(Arc::new(session), ResidentSettings::default(), Some(news));
+    // The first pass is that of the edit.
+    let settings = ResidentSettings {
+        events: EventSettings {
+            listen: Listen::Never,
+            ..EventSettings::default()
+        },
+        ..ResidentSettings::default()
+    };
+    let resident = Resident::start(Arc::new(session), settings, Some(news));
     let mut events = resident.subscribe();
     fs::write(directory.join("edited"), "while the engine ran")?;
     events.recv().await?;

@@ -309,7 +309,10 @@ async fn what_cannot_be_resolved_changes_nothing_and_says_why(store: &'static St
     std::fs::remove_file(cli.workspace().join("SOUL.md"))?;
     std::fs::create_dir(cli.workspace().join("SOUL.md"))?;
     let ran = resolve("SOUL.md").await?;
-    assert!(ran.code == 1 && ran.says("not a regular file"), "{ran:?}");
+    assert!(
+        ran.code == 1 && ran.says("neither a file nor a link"),
+        "{ran:?}"
+    );
     assert!(tree::holds(&cli.workspace(), &copy, "by the controller\n"));
     std::fs::remove_dir(cli.workspace().join("SOUL.md"))?;
 

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use testkit::proxy::Counts;
 use testkit::store::{ACCESS_KEY, SECRET_KEY};
 use testkit::{
-    Bucket, PATIENCE, Proxy, Store, Worker, agent, holds_for, on_store, tree, wait_for, wait_until,
+    Bucket, PATIENCE, Proxy, Store, StoreKind, Worker, agent, holds_for, on_store, tree, wait_for,
+    wait_until,
 };
 
 on_store!(
@@ -47,6 +48,10 @@ async fn behind_a_proxy(store: &Store) -> Result<(Bucket, Proxy, Worker)> {
     let bucket = seeded(store).await?;
     let proxy = Proxy::start(store.endpoint()).await?;
     let worker = Worker::start(&bucket.via(&proxy.endpoint())).await?;
+    if store.kind() != StoreKind::Seaweed {
+        // A subscription is followed by a listing, which belongs to the start. There is one for each mount.
+        wait_until("the streams of events", PATIENCE, || proxy.streams() == 2).await?;
+    }
     quiet(&proxy).await?;
     proxy.clear();
     Ok((bucket, proxy, worker))

@@ -5,14 +5,22 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use testkit::proxy::Kind;
+use serde_json::{Value, json};
 use testkit::tools::Tool;
-use testkit::{Bucket, PATIENCE, Proxy, Store, Worker, agent, on_store, tree, wait_for};
+use testkit::{
+    Bucket, PATIENCE, Proxy, Store, Worker, agent, on_store, tree, wait_for, wait_until,
+};
 use tokio::process::Command;
 
-on_store!(minio, Minio, a_worker_lives_within_the_policy);
+on_store!(
+    minio,
+    Minio,
+    a_worker_lives_within_the_policy,
+    without_the_permission_to_listen_it_says_so_once_and_polls,
+);
 
-const USER: (&str, &str) = ("alice-policy-key", "alicePolicySecret123");
+/// The statement about events in the policy.
+const LISTEN: &str = "ListenToOwnPrefixes";
 
 async fn mc(program: &Path, config: &Path, admin: &Bucket, arguments: &[&str]) -> Result<()> {
     let host = admin.endpoint().trim_start_matches("http://");
@@ -39,14 +47,13 @@ async fn mc(program: &Path, config: &Path, admin: &Bucket, arguments: &[&str]) -
     Ok(())
 }
 
-async fn a_worker_lives_within_the_policy(store: &'static Store) -> Result<()> {
-    let Some(program) = Tool::Mc.path_or_skip()? else {
-        return Ok(());
-    };
-    let admin = store.create_bucket().await?;
-    agent::seed(&admin).await?;
-    admin.put("agents/bob/SOUL.md", "Bob's\n").await?;
-
+/// A user with the worker's policy, changed by `change`.
+async fn user_with(
+    program: &Path,
+    admin: &Bucket,
+    name: &str,
+    change: impl FnOnce(&mut Value),
+) -> Result<Bucket> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../container/worker-policy.json");
     let policy = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let dir = tempfile::tempdir()?;
@@ -54,25 +61,29 @@ async fn a_worker_lives_within_the_policy(store: &'static Store) -> Result<()> {
         .replace("NAME", agent::NAME)
         .replace("TEAM", "blue")
         .replace("hiclaw-storage", admin.name());
-    tree::write(dir.path(), "policy.json", policy)?;
+    let mut policy = serde_json::from_str(&policy)?;
+    change(&mut policy);
+    tree::write(dir.path(), "policy.json", policy.to_string())?;
     let policy = dir.path().join("policy.json").display().to_string();
+    let (key, secret) = (format!("{name}-key"), "alicePolicySecret123");
     for arguments in [
-        &["admin", "policy", "create", "test", "worker-alice", &policy][..],
-        &["admin", "user", "add", "test", USER.0, USER.1],
-        &[
-            "admin",
-            "policy",
-            "attach",
-            "test",
-            "worker-alice",
-            "--user",
-            USER.0,
-        ],
+        &["admin", "policy", "create", "test", name, &policy][..],
+        &["admin", "user", "add", "test", &key, secret],
+        &["admin", "policy", "attach", "test", name, "--user", &key],
     ] {
-        mc(&program, dir.path(), &admin, arguments).await?;
+        mc(program, dir.path(), admin, arguments).await?;
     }
+    Ok(admin.with_keys(&key, secret))
+}
 
-    let user = admin.with_keys(USER.0, USER.1);
+async fn a_worker_lives_within_the_policy(store: &'static Store) -> Result<()> {
+    let Some(program) = Tool::Mc.path_or_skip()? else {
+        return Ok(());
+    };
+    let admin = store.create_bucket().await?;
+    agent::seed(&admin).await?;
+    admin.put("agents/bob/SOUL.md", "Bob's\n").await?;
+    let user = user_with(&program, &admin, "worker-alice", |_| {}).await?;
     assert!(
         user.get("agents/bob/SOUL.md").await.is_err(),
         "another agent's file"
@@ -88,6 +99,7 @@ async fn a_worker_lives_within_the_policy(store: &'static Store) -> Result<()> {
         tree::names(&worker.root().join("shared"))?,
         ["knowledge/facts.md", "tasks/t1/spec.md"]
     );
+    wait_until("the streams of events", PATIENCE, || proxy.streams() == 2).await?;
     tree::write(&worker.workspace(), "notes.md", "mine\n")?;
     tree::write(&worker.root(), "shared/tasks/t1/result.md", "done\n")?;
     wait_for("the files in the bucket", PATIENCE, async || {
@@ -101,9 +113,33 @@ async fn a_worker_lives_within_the_policy(store: &'static Store) -> Result<()> {
         .into_iter()
         .filter(|seen| seen.status == Some(403))
         .collect();
-    assert!(
-        refused.iter().all(|seen| seen.kind() == Kind::Other),
-        "{refused:?}"
-    );
+    assert_eq!(refused, []);
+    Ok(())
+}
+
+async fn without_the_permission_to_listen_it_says_so_once_and_polls(
+    store: &'static Store,
+) -> Result<()> {
+    let Some(program) = Tool::Mc.path_or_skip()? else {
+        return Ok(());
+    };
+    let admin = store.create_bucket().await?;
+    agent::seed(&admin).await?;
+    let user = user_with(&program, &admin, "deaf-worker", |policy| {
+        if let Some(statements) = policy.get_mut("Statement").and_then(Value::as_array_mut) {
+            statements.retain(|statement| statement.get("Sid") != Some(&json!(LISTEN)));
+        }
+    })
+    .await?;
+    let worker = Worker::builder(&user)?.pull_interval("2s").start()?;
+    worker.wait_for_runtime().await?;
+    let advice = "grant s3:ListenBucketNotification";
+    worker.wait_for_log(advice).await?;
+    admin.put(&agent::key("SOUL.md"), "polled\n").await?;
+    wait_until("the change", PATIENCE, || {
+        tree::holds(&worker.workspace(), "SOUL.md", "polled\n")
+    })
+    .await?;
+    assert_eq!(worker.log().matches(advice).count(), 1, "{}", worker.log());
     Ok(())
 }

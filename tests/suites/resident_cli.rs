@@ -25,10 +25,19 @@ on_store!(
     watch_prints_json_lines_and_stops_cleanly,
 );
 
+/// A worker that changes nothing but what it is asked to: it doesn't listen to the store's events.
+async fn deaf(bucket: &Bucket) -> Result<Worker> {
+    let worker = Worker::builder(bucket)?
+        .env("HICLAW_EVENTS", "never")
+        .start()?;
+    worker.wait_for_runtime().await?;
+    Ok(worker)
+}
+
 async fn running(store: &Store) -> Result<(Bucket, Worker, Cli)> {
     let bucket = store.create_bucket().await?;
     agent::seed(&bucket).await?;
-    let worker = Worker::start(&bucket).await?;
+    let worker = deaf(&bucket).await?;
     let cli = Cli::beside(&bucket, &worker.root())?;
     // Behind this one the pass of the start is over.
     cli.ok(&["sync"]).await?;
@@ -123,7 +132,7 @@ async fn held_deletes_are_released_by_approve(store: &'static Store) -> Result<(
         let key = agent::key(&format!("memory/{number:03}.md"));
         bucket.put(&key, "remembered\n").await?;
     }
-    let worker = Worker::start(&bucket).await?;
+    let worker = deaf(&bucket).await?;
     let cli = Cli::beside(&bucket, &worker.root())?;
     cli.ok(&["sync"]).await?;
     for number in 0..120 {

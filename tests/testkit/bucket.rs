@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, anyhow};
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig};
 use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
@@ -86,6 +86,14 @@ impl Bucket {
     #[must_use]
     pub fn secret_key(&self) -> &str {
         &self.secret_key
+    }
+
+    /// The same client without the SDK's protection against streams that say nothing for a while.
+    #[must_use]
+    pub(crate) fn patient_client(&self) -> Client {
+        let config = self.client.config().to_builder();
+        let patient = StalledStreamProtectionConfig::disabled();
+        Client::from_conf(config.stalled_stream_protection(patient).build())
     }
 
     /// The client, for what has no method here.

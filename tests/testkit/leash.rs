@@ -2,10 +2,11 @@
 //!
 //! A shell starts the server and reads from a pipe that only this process holds the other end of. When the pipe closes,
 //! because the leash was dropped or this process died in whatever way, the shell kills the server by its id and removes
-//! its data.
+//! its data. A line on the pipe makes it kill the server and start it again on the same data.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -15,7 +16,12 @@ const SCRIPT: &str = r#"
 data=$1; shift
 "$@" </dev/null &
 server=$!
-cat >/dev/null
+while read -r _; do
+  kill -9 "$server" 2>/dev/null
+  wait "$server" 2>/dev/null
+  "$@" </dev/null &
+  server=$!
+done
 kill -9 "$server" 2>/dev/null
 wait "$server" 2>/dev/null
 rm -rf -- "$data"
@@ -57,6 +63,13 @@ impl Leash {
             .spawn()
             .with_context(|| format!("start {}", program.display()))?;
         Ok(Self { shell, data })
+    }
+
+    /// Kills the server and starts it again, with the same arguments on the same data.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        let pipe = self.shell.stdin.as_mut().context("no pipe to the shell")?;
+        pipe.write_all(b"again\n")?;
+        Ok(pipe.flush()?)
     }
 
     /// What the server printed so far.

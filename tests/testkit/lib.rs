@@ -8,10 +8,14 @@
 pub mod agent;
 pub mod bucket;
 pub mod cli;
+pub mod container;
+pub mod events;
 pub mod fake_store;
 pub mod http;
+pub mod image;
 mod leash;
 pub mod matrix;
+pub mod measure;
 pub mod model;
 pub mod observe;
 pub mod openclaw;

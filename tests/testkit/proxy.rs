@@ -3,10 +3,12 @@
 //! Requests go on unchanged, `Host` header included, so signatures stay valid. Bodies stream through in both directions.
 
 mod fault;
+mod mute;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -25,6 +27,8 @@ use tokio::task::JoinHandle;
 
 pub use fault::{Fault, Rule};
 
+use crate::wait::{PATIENCE, wait_until};
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Body = BoxBody<Bytes, BoxError>;
 
@@ -32,7 +36,6 @@ type Body = BoxBody<Bytes, BoxError>;
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
-    line: watch::Sender<Line>,
     task: JoinHandle<()>,
 }
 
@@ -40,6 +43,8 @@ pub struct Proxy {
 enum Line {
     Open,
     Cut,
+    /// Connections stay, and nothing passes.
+    Mute,
 }
 
 struct Shared {
@@ -48,6 +53,7 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     rules: Mutex<Vec<Rule>>,
     heals: watch::Sender<u64>,
+    line: watch::Sender<Line>,
 }
 
 /// One request that reached the proxy.
@@ -103,6 +109,9 @@ impl Seen {
     /// What it is to a store.
     #[must_use]
     pub fn kind(&self) -> Kind {
+        if self.is_stream() {
+            return Kind::Other;
+        }
         let names = |name: &str| {
             self.query
                 .split('&')
@@ -121,6 +130,20 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// True for a request for a stream of events.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        names_events(&self.query)
+    }
+}
+
+fn names_events(query: &str) -> bool {
+    query
+        .split('&')
+        .any(|pair| pair.split('=').next() == Some("events"))
+}
+
 impl Proxy {
     /// Starts a proxy in front of `upstream`, such as `http://127.0.0.1:9000`.
     pub async fn start(upstream: &str) -> Result<Self> {
@@ -132,13 +155,12 @@ impl Proxy {
             seen: Mutex::default(),
             rules: Mutex::default(),
             heals: watch::Sender::new(0),
+            line: watch::Sender::new(Line::Open),
         });
-        let line = watch::Sender::new(Line::Open);
-        let task = tokio::spawn(accept(listener, Arc::clone(&shared), line.subscribe()));
+        let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self {
             address,
             shared,
-            line,
             task,
         })
     }
@@ -180,12 +202,40 @@ impl Proxy {
 
     /// Breaks every connection, and every new one as soon as it is made, until [`Proxy::restore`].
     pub fn cut(&self) {
-        self.line.send_replace(Line::Cut);
+        self.shared.line.send_replace(Line::Cut);
     }
 
-    /// Ends a [`Proxy::cut`].
+    /// Holds back every byte in both directions, on connections that are there and on new ones, until
+    /// [`Proxy::restore`]: what a connection looks like whose other end is gone without a word.
+    pub fn mute(&self) {
+        self.shared.line.send_replace(Line::Mute);
+    }
+
+    /// Ends a [`Proxy::cut`] or a [`Proxy::mute`].
     pub fn restore(&self) {
-        self.line.send_replace(Line::Open);
+        self.shared.line.send_replace(Line::Open);
+    }
+
+    /// Waits until nothing was requested for `span`.
+    pub async fn until_quiet(&self, span: Duration) -> Result<()> {
+        let (mut seen, mut since) = (self.requests().len(), Instant::now());
+        wait_until("a quiet client", 2 * PATIENCE, || {
+            let now = self.requests().len();
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+            since.elapsed() >= span
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// How many streams of events were asked for and granted since the start or the last [`Proxy::clear`].
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        let seen = lock(&self.shared.seen);
+        let granted = |seen: &&Seen| seen.is_stream() && seen.status == Some(200);
+        seen.iter().filter(granted).count()
     }
 
     /// Adds a rule; of several that match a request the oldest is used.
@@ -202,18 +252,19 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.line.send_replace(Line::Cut);
+        self.shared.line.send_replace(Line::Cut);
         self.task.abort();
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, line: watch::Receiver<Line>) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((socket, _)) = listener.accept().await {
-        tokio::spawn(serve(socket, Arc::clone(&shared), line.clone()));
+        tokio::spawn(serve(socket, Arc::clone(&shared)));
     }
 }
 
-async fn serve(socket: TcpStream, shared: Arc<Shared>, mut line: watch::Receiver<Line>) {
+async fn serve(socket: TcpStream, shared: Arc<Shared>) {
+    let mut line = shared.line.subscribe();
     let service = service_fn(|request| shared.answer(request));
     let mut server = hyper::server::conn::http1::Builder::new();
     // Header names keep their case in nothing that is signed; titles are what most stores print.
@@ -229,6 +280,7 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>, mut line: watch::Receiver
 
 impl Shared {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, BoxError> {
+        self.until_not_mute().await;
         let number = self.note(&request);
         let fault = self.fault_for(&request);
         let response = match fault {
@@ -271,8 +323,24 @@ impl Shared {
         let mut target = self.upstream.clone().into_parts();
         target.path_and_query = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::from_parts(target).map_err(io::Error::other)?;
+        let is_stream = request.uri().query().is_some_and(names_events);
         let response = self.client.request(request).await?;
-        Ok(response.map(|body| body.map_err(Into::into).boxed()))
+        self.until_not_mute().await;
+        Ok(response.map(|body| {
+            let body = body.map_err(Into::into).boxed();
+            // Only what goes on for long can be muted midway.
+            if is_stream {
+                mute::mutable(body, self.line.subscribe()).boxed()
+            } else {
+                body
+            }
+        }))
+    }
+
+    async fn until_not_mute(&self) {
+        let mut line = self.line.subscribe();
+        // The sender lives in self.
+        drop(line.wait_for(|line| *line != Line::Mute).await);
     }
 
     async fn until_healed(&self) {

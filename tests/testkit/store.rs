@@ -76,7 +76,7 @@ impl Store {
     /// Starts a store of its own, ended by dropping it.
     pub async fn start(kind: StoreKind) -> Result<Self> {
         let store = match kind {
-            StoreKind::Embedded => embedded::start().await?,
+            StoreKind::Embedded => embedded::start(0).await?,
             StoreKind::Minio => minio::start()?,
             StoreKind::Seaweed => seaweed::start()?,
             StoreKind::Garage => garage::start()?,
@@ -86,6 +86,23 @@ impl Store {
             .await
             .with_context(|| format!("{kind:?} printed:\n{}", store.log()))?;
         Ok(store)
+    }
+
+    /// Starts a store of its own that can be [restarted](Self::restart): its port stays the same.
+    pub async fn start_restartable(kind: StoreKind) -> Result<Self> {
+        match kind {
+            StoreKind::Embedded => {
+                let [port] = free_ports()?;
+                embedded::start(port).await
+            }
+            StoreKind::Minio | StoreKind::Seaweed | StoreKind::Garage => Self::start(kind).await,
+        }
+    }
+
+    /// Kills the server and starts it again on the same data; returns when it takes writes.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.leash.restart()?;
+        self.wait_until_writable().await
     }
 
     /// Ready means that a write is taken: SeaweedFS answers long before that.

@@ -28,6 +28,12 @@ pub enum Tool {
     Openclaw,
     /// The Garage server, which is installed only when it is asked for.
     Garage,
+    /// buildah, which builds images without an engine.
+    Buildah,
+    /// A static busybox.
+    Busybox,
+    /// A Python that knows what Kubernetes and Compose accept.
+    Manifests,
 }
 
 impl Tool {
@@ -43,6 +49,8 @@ impl Tool {
             Self::S5cmd => "s5cmd",
             Self::Openclaw => "openclaw",
             Self::Garage => "garage",
+            Self::Buildah | Self::Busybox => "buildah",
+            Self::Manifests => "manifests",
         }
     }
 
@@ -61,6 +69,9 @@ impl Tool {
             Self::S5cmd => "bin/s5cmd",
             Self::Openclaw => "openclaw/node_modules/.bin/openclaw",
             Self::Garage => "cargo/bin/garage",
+            Self::Buildah => "bin/buildah",
+            Self::Busybox => "bin/busybox",
+            Self::Manifests => "manifests/bin/python",
         });
         let skipped = cache.join("skipped").join(self.name());
         match fs::read_to_string(skipped) {

@@ -16,6 +16,9 @@ use crate::runtime::{Manners, Runtime};
 use crate::tools;
 use crate::wait::{PATIENCE, wait_until};
 
+/// How often a test's worker pulls by schedule.
+const HOUR: &str = "3600s";
+
 /// A worker before its start.
 pub struct Builder {
     dir: TempDir,
@@ -61,6 +64,14 @@ impl Builder {
         self.environment.retain(|(existing, _)| existing != name);
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Pulls by schedule as often as this, not once an hour.
+    #[must_use]
+    pub fn pull_interval(mut self, interval: &str) -> Self {
+        self.options
+            .retain(|option| option != "--pull-interval" && option != HOUR);
+        self.option("--pull-interval", interval)
     }
 
     /// Adds an option with its value.
@@ -207,7 +218,7 @@ impl Worker {
         let dir = tempfile::Builder::new()
             .prefix("hiclaw-sync-test-worker-")
             .tempdir()?;
-        let options = ["--pull-interval", "3600s"].map(str::to_owned).to_vec();
+        let options = ["--pull-interval", HOUR].map(str::to_owned).to_vec();
         Ok(Builder {
             dir,
             environment: environment(bucket),
@@ -344,18 +355,27 @@ impl Worker {
 
     /// Processor time that it used so far, without the runtime.
     pub fn own_processor_time(&self) -> Result<Duration> {
-        let others = self.children()?;
-        let mut ticks = 0;
-        for pid in [self.child.id()]
-            .into_iter()
-            .chain(descendants(self.child.id()))
-        {
-            if !others.contains(&pid) {
-                ticks += ticks_of(Path::new(&format!("/proc/{pid}/stat"))).unwrap_or(0);
-            }
-        }
+        let own = self.own_processes()?.into_iter();
+        let ticks: u64 = own
+            .filter_map(|pid| ticks_of(Path::new(&format!("/proc/{pid}/stat"))))
+            .sum();
         // 100 ticks a second wherever Linux runs.
         Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Memory that is resident of it, in bytes, without the runtime.
+    pub fn own_memory_bytes(&self) -> Result<u64> {
+        let own = self.own_processes()?.into_iter();
+        Ok(own.filter_map(resident_bytes).sum())
+    }
+
+    /// It, and what it started that runs its program.
+    fn own_processes(&self) -> Result<Vec<u32>> {
+        let others = self.children()?;
+        let mut own = descendants(self.child.id());
+        own.retain(|pid| !others.contains(pid));
+        own.push(self.child.id());
+        Ok(own)
     }
 }
 
@@ -411,6 +431,15 @@ fn program_of(pid: u32) -> Option<PathBuf> {
 
 fn ticks_of(stat: &Path) -> Option<u64> {
     Some(field(stat, 13)? + field(stat, 14)?)
+}
+
+fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 /// A number of `/proc/PID/stat`, counted as in proc(5) but from 0; the command's name may hold anything, so the fields

@@ -41,7 +41,7 @@ pub struct SyncEngine {
     store: Arc<dyn ObjectStore>,
     place: String,
     state_directory: PathBuf,
-    pull_interval: Duration,
+    settings: ResidentSettings,
     published: broadcast::Sender<Published>,
     /// The resident engine, once it runs; kept apart from its handle because ending it consumes it.
     running: Mutex<Option<resident::Engine>>,
@@ -50,13 +50,13 @@ pub struct SyncEngine {
 
 impl SyncEngine {
     /// Opens the worker's mounts. Sends nothing to the store.
-    pub async fn open(worker: &Worker, pull_interval: Duration) -> anyhow::Result<Self> {
+    pub async fn open(worker: &Worker, settings: ResidentSettings) -> anyhow::Result<Self> {
         Ok(Self {
             session: Arc::new(worker.session().await?),
             store: worker.store.clone(),
             place: place(&worker.settings),
             state_directory: worker.state_directory(),
-            pull_interval,
+            settings,
             published: broadcast::channel(PUBLISHED_KEPT).0,
             running: Mutex::new(None),
             resident: OnceLock::new(),
@@ -79,13 +79,10 @@ impl SyncEngine {
         if running.is_some() {
             return Ok(());
         }
-        let settings = ResidentSettings {
-            pull_interval: self.pull_interval,
-            ..ResidentSettings::default()
-        };
-        let engine = resident::Engine::start(self.session.clone(), settings, &self.state_directory)
-            .await
-            .map_err(|error| self.failed("mirror", error))?;
+        let engine =
+            resident::Engine::start(self.session.clone(), self.settings, &self.state_directory)
+                .await
+                .map_err(|error| self.failed("mirror", error))?;
         let handle = engine.resident().clone();
         let every_group = Published::every_group(&self.session);
         tokio::spawn(forward(

@@ -26,6 +26,7 @@ use hiclaw_sync::{
 use crate::{
     cli::{Cli, Command},
     engine::chain,
+    healthcheck::{self, Question},
     signals::Signals,
 };
 
@@ -61,6 +62,19 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
             Ok(0)
         }
         Some(Command::Check) => check(&cli).await,
+        Some(Command::Healthcheck { live }) => {
+            let question = if live {
+                Question::Alive
+            } else {
+                Question::Ready
+            };
+            healthcheck(&cli, question).await
+        }
+        Some(Command::Pause) => {
+            let mut signals = Signals::listen().context("can't listen for signals")?;
+            life::stop_demanded(&mut signals).await;
+            Ok(0)
+        }
         None => {
             // Before anything else: from here on no signal ends the process unasked.
             let signals = Signals::listen().context("can't listen for signals")?;
@@ -89,6 +103,29 @@ async fn check(cli: &Cli) -> anyhow::Result<u8> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{document:#}").context("can't print")?;
     Ok(0)
+}
+
+/// Says how the running worker is. Whatever keeps that from being found out is no good news either, and a code of 2 means
+/// nothing to container engines.
+async fn healthcheck(cli: &Cli, question: Question) -> anyhow::Result<u8> {
+    let listen = match cli.run.health_listen {
+        Some(listen) => Ok(Some(listen)),
+        None => settings::resolve(&cli.global, cli.run, settings::Waiting::Not)
+            .await
+            .map(|(settings, _)| settings.run.health_listen),
+    };
+    let answer = match listen {
+        Ok(listen) => healthcheck::ask(question, listen)
+            .await
+            .map_err(anyhow::Error::new),
+        Err(error) => Err(error),
+    };
+    let (words, code) = match answer {
+        Ok(words) => (words, 0),
+        Err(error) => (chain(error.as_ref()), Exit::Failed.code()),
+    };
+    writeln!(std::io::stdout().lock(), "{words}").context("can't print")?;
+    Ok(code)
 }
 
 /// Says what went wrong and what can be done; gives the exit code.

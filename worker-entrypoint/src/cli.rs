@@ -6,10 +6,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hiclaw_sync::{
-    cli::{duration, interval},
+    cli::{duration, interval, listen},
     settings::{GlobalOptions, RunVariables},
 };
-use sync_core::layout;
+use sync_core::{events::Listen, layout};
 
 use crate::demo::DemoArguments;
 
@@ -51,6 +51,10 @@ pub struct RunOptions {
     #[arg(long, value_name = "DURATION", value_parser = interval, help = "How often everything is compared with the bucket; changes are sent at once anyway [env: HICLAW_PULL_INTERVAL] [default: 300s]")]
     pub pull_interval: Option<Duration>,
 
+    /// Whether the store is asked for events.
+    #[arg(long, value_name = "auto|never", value_parser = listen, help = "Whether to listen to the store's events; without them the bucket is polled [env: HICLAW_EVENTS] [default: auto]")]
+    pub events: Option<Listen>,
+
     /// Where health is served.
     #[arg(
         long,
@@ -83,6 +87,7 @@ impl RunOptions {
     pub fn or(self, variables: &RunVariables) -> RunVariables {
         RunVariables {
             pull_interval: self.pull_interval.or(variables.pull_interval),
+            events: self.events.or(variables.events),
             health_listen: self.health_listen.or(variables.health_listen),
             flush_timeout: self.flush_timeout.or(variables.flush_timeout),
             stop_grace: self.stop_grace.or(variables.stop_grace),
@@ -126,6 +131,16 @@ pub enum Command {
     },
     /// Resolves the settings and prints them without secrets; starts nothing
     Check,
+    /// Asks the running worker whether it is ready; exit code 0 or 1, the reason in a line
+    Healthcheck {
+        /// Ask only whether it lives
+        ///
+        /// For engines that kill what is not healthy: a worker that waits for its store is not ready, and must not be killed.
+        #[arg(long)]
+        live: bool,
+    },
+    /// Waits for SIGTERM or SIGINT: in place of the runtime where that runs in a container of its own
+    Pause,
 }
 
 #[cfg(test)]
@@ -166,5 +181,10 @@ mod tests {
         assert!(matches!(cli.command, Some(Command::Demo { runtime, .. }) if runtime == ["true"]));
         assert!(Cli::try_parse_from(["x", "check", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["x", "sh"]).is_err());
+        let cli = Cli::parse_from(["x", "healthcheck", "--live"]);
+        assert!(matches!(
+            cli.command,
+            Some(Command::Healthcheck { live: true })
+        ));
     }
 }

@@ -27,6 +27,7 @@ pub const FORCE_INIT: &str = "--force-init";
 /// Call it first in `main`: there must be no other thread yet.
 pub fn enter() -> io::Result<()> {
     sys::keep_ended_children();
+    sys::share_one_heap();
     let first = process::id() == 1;
     let forced = || {
         std::env::args_os()

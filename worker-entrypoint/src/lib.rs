@@ -12,6 +12,7 @@ pub mod engine;
 pub mod env_mount;
 pub mod environment;
 pub mod health;
+pub mod healthcheck;
 pub mod http;
 pub mod init;
 pub mod process;

@@ -70,6 +70,28 @@ impl SignalMask {
     }
 }
 
+/// Lets all threads of this process, and of a child that is forked off, share one heap that shrinks when it can. A heap for
+/// each thread keeps what the work of the start needed once. Call it before there is a second thread.
+pub(crate) fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: both calls set a number; with one thread nobody allocates meanwhile. One that is refused changes nothing.
+    #[expect(unsafe_code, reason = "no safe wrapper exists")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 128 * 1024);
+    }
+}
+
+/// Gives back memory that was freed.
+pub(crate) fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the allocator takes its own locks; what is in use stays where it is.
+    #[expect(unsafe_code, reason = "no safe wrapper exists")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Gives back the memory of code that has run once and is not needed any more. What is needed is read in again.
 pub(crate) fn forget_code() {
     // SAFETY: the callback has the signature that is asked for, takes no data, and lives as long as the program.

@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use anyhow::Context as _;
 use sync_core::{
+    events::EventSettings,
     resident::ResidentSettings,
     session::{Direction, Session},
 };
@@ -21,8 +22,13 @@ use crate::{
 pub(super) async fn run(global: &GlobalOptions, arguments: WatchArguments) -> anyhow::Result<Exit> {
     let worker = worker(global).await?;
     let session = Arc::new(worker.session().await?);
+    let listen = arguments.events.or(worker.settings.run.events);
     let settings = ResidentSettings {
         pull_interval: arguments.pull_interval,
+        events: EventSettings {
+            listen: listen.unwrap_or_default(),
+            ..EventSettings::default()
+        },
         ..ResidentSettings::default()
     };
     let engine = Engine::start(session.clone(), settings, &worker.state_directory()).await?;

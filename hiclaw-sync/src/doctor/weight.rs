@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use sync_core::{
     layout::{Mount, SyncMode},
     path::RelPath,
+    root::STATE_DIRECTORY,
     selection::Selection,
 };
 
@@ -73,6 +74,10 @@ pub(super) fn weigh(mount: &Mount) -> Weight {
             let Ok(kind) = entry.file_type() else {
                 continue;
             };
+            if below.file_name() == STATE_DIRECTORY {
+                // The engine's own weight is none of the agent's.
+                continue;
+            }
             if kind.is_dir() {
                 let enters = travel == Travel::Yes && !selection.hides(&below);
                 let travel = if enters { Travel::Yes } else { Travel::No };
@@ -174,6 +179,7 @@ mod tests {
         }
         write(".git/HEAD");
         write("cache/x");
+        write(".hiclaw-sync/state.db");
         write("logs/today.log");
         fs::write(dir.path().join(".hiclawignore"), "logs/\n").unwrap();
         write("a");

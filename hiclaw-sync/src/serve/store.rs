@@ -17,6 +17,7 @@
 mod blobs;
 mod edit;
 mod effects;
+mod feed;
 mod graveyard;
 mod listing;
 mod query;
@@ -36,6 +37,8 @@ use std::{
 pub(crate) use self::{
     blobs::{BlobFiles, NewBlob, NewContent},
     edit::{CopyObject, Edit, PutObject},
+    effects::{Change, Writing},
+    feed::{Announced, Feed},
     graveyard::Visit,
     listing::{Entry, ListRequest, Page, list},
     query::{ObjectRow, Segment, SegmentSource, bucket_id, buckets, object, segments},
@@ -96,6 +99,7 @@ pub(crate) struct Store {
     writer: Writer,
     graveyard: Arc<Graveyard>,
     blobs: Arc<BlobFiles>,
+    feed: Arc<Feed>,
     /// Held as long as the store is open, and released last.
     _lock: File,
 }
@@ -122,17 +126,24 @@ impl Store {
             })?;
         let blobs = BlobFiles::open(directory, &connection, &catalogue)?;
         let graveyard = Arc::new(Graveyard::new());
-        let writer = Writer::start(connection, Arc::clone(&blobs), Arc::clone(&graveyard))
-            .map_err(|source| OpenError::Io {
-                operation: "start a thread for",
-                path: data.to_owned(),
-                source,
-            })?;
+        let feed = Arc::<Feed>::default();
+        let writer = Writer::start(
+            connection,
+            Arc::clone(&blobs),
+            Arc::clone(&graveyard),
+            Arc::clone(&feed),
+        )
+        .map_err(|source| OpenError::Io {
+            operation: "start a thread for",
+            path: data.to_owned(),
+            source,
+        })?;
         Ok(Self {
             writer,
             readers: Readers::new(catalogue),
             graveyard,
             blobs,
+            feed,
             _lock: lock,
         })
     }
@@ -158,6 +169,11 @@ impl Store {
     /// Keeps files that a later [`Store::read`] names from being removed, until it is dropped.
     pub(crate) fn visit(&self) -> Visit {
         self.graveyard.visit()
+    }
+
+    /// Those who want to know of changes.
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     /// The files of blobs.

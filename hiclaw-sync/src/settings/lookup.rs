@@ -14,8 +14,9 @@ use sync_core::secret::Secret;
 
 use super::{environment::Environment, values::Generation};
 
-/// The variables that exist under both names, without their beginnings.
-const SUFFIXES: [&str; 38] = [
+/// The variables that exist under both names, without their beginnings, as far as they tell which names a deployment uses.
+/// How a worker is run ([`RunVariables`](super::RunVariables), `ROOT`) tells nothing: images bring defaults for that.
+const SUFFIXES: [&str; 33] = [
     "WORKER_NAME",
     "FS_ENDPOINT",
     "FS_ACCESS_KEY",
@@ -49,11 +50,6 @@ const SUFFIXES: [&str; 38] = [
     "CMS_TRACES_PROJECT",
     "CMS_TRACES_WORKSPACE",
     "CMS_TRACES_SERVICE_NAME",
-    "PULL_INTERVAL",
-    "HEALTH_LISTEN",
-    "FLUSH_TIMEOUT",
-    "STOP_GRACE",
-    "RESTART",
 ];
 
 /// One setting that is missing or wrong.

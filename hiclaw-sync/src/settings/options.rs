@@ -26,13 +26,13 @@ pub struct GlobalOptions {
 
     /// The directory that holds `agents/` and `shared/`
     ///
-    /// Default: what the workspace lies in, else `/root/hiclaw-fs` (`/root/agentteams-fs` where only `AGENTTEAMS_` variables are set).
+    /// Default: `HICLAW_ROOT`, else what the workspace lies in, else `/root/hiclaw-fs` (`/root/agentteams-fs` where only `AGENTTEAMS_` variables are set).
     #[arg(long, global = true, value_name = "DIR", help_heading = "Worker")]
     pub root: Option<PathBuf>,
 
     /// The agent's own directory
     ///
-    /// Default: `HOME` if it ends in `agents/NAME` and `--root` is not given, else `ROOT/agents/NAME`.
+    /// Default: `HOME` if it ends in `agents/NAME` and the root is not given, else `ROOT/agents/NAME`.
     #[arg(long, global = true, value_name = "DIR", help_heading = "Worker")]
     pub workspace: Option<PathBuf>,
 

@@ -285,10 +285,14 @@ fn places(
     generation: Generation,
     worker: &str,
 ) -> (PathBuf, PathBuf) {
-    let root = options
-        .root
-        .as_ref()
-        .and_then(|path| lookup.absolute("--root", path));
+    let flag = options.root.clone().map(|path| ("--root".to_owned(), path));
+    let variable = || {
+        let found = lookup.prefixed("ROOT")?;
+        Some((found.name, found.value.into()))
+    };
+    let root = flag
+        .or_else(variable)
+        .and_then(|(name, path)| lookup.absolute(&name, &path));
     let given = options
         .workspace
         .as_ref()

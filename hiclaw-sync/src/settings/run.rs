@@ -5,16 +5,18 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use sync_core::layout::Restart;
+use sync_core::{events::Listen, layout::Restart};
 
 use super::lookup::Lookup;
-use crate::cli::{duration, interval};
+use crate::cli::{duration, interval, listen};
 
 /// The variables; an option of the same name wins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunVariables {
     /// `P_PULL_INTERVAL`: time between two scheduled passes.
     pub pull_interval: Option<Duration>,
+    /// `P_EVENTS`: whether the store is asked for events.
+    pub events: Option<Listen>,
     /// `P_HEALTH_LISTEN`: where health is served.
     pub health_listen: Option<SocketAddr>,
     /// `P_FLUSH_TIMEOUT`: how long the last changes may take.
@@ -29,6 +31,7 @@ impl RunVariables {
     pub(super) fn read(lookup: &Lookup<'_>) -> Self {
         Self {
             pull_interval: lookup.parsed(lookup.prefixed("PULL_INTERVAL"), interval),
+            events: lookup.parsed(lookup.prefixed("EVENTS"), listen),
             health_listen: lookup.parsed(lookup.prefixed("HEALTH_LISTEN"), |text| {
                 text.parse()
                     .map_err(|_| "must be an address and a port, such as 0.0.0.0:8089".to_owned())

@@ -49,6 +49,7 @@ impl Settings {
             "traces": self.traces.as_ref().map(traces),
             "time_zone": self.time_zone.as_deref().unwrap_or("UTC"),
             "pull_interval_seconds": self.run.pull_interval.map(|time| time.as_secs()),
+            "events": self.run.events.map(sync_core::events::Listen::name),
             "health_listen": self.run.health_listen.map(|address| address.to_string()),
             "flush_timeout_seconds": self.run.flush_timeout.map(|time| time.as_secs()),
             "stop_grace_seconds": self.run.stop_grace.map(|time| time.as_secs()),

@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Direction, Handling,
+    Direction, Handling, Turn,
     change::{Unsupported, changes, unsupported},
     planner::{Planner, RemoteView},
 };
@@ -152,11 +152,11 @@ impl Planner<'_> {
                 let room = match below {
                     Below::NothingNew | Below::Objects { staying: 0 } => Room::Free,
                     Below::Objects { .. } => Room::TakenThere,
-                    Below::AllGo { seen: true } => {
+                    Below::AllGo { seen: true } if self.scope.turn == Turn::First => {
                         self.part.again.push(observed.path.clone());
                         Room::Later
                     }
-                    Below::AllGo { seen: false } | Below::SomethingStays => {
+                    Below::AllGo { .. } | Below::SomethingStays => {
                         Room::NotHere(InTheWay::Directory)
                     }
                 };
@@ -300,13 +300,13 @@ impl Planner<'_> {
                     Some(Leaving {
                         when: When::AtTheEnd,
                         path,
-                    }) => {
+                    }) if self.scope.turn == Turn::First => {
                         if self.part.again.last() != Some(path) {
                             self.part.again.push(path.clone());
                         }
                         Room::Later
                     }
-                    None => Room::NotHere(found),
+                    Some(_) | None => Room::NotHere(found),
                 }
             }
             InTheWay::LinkAbove | InTheWay::Directory => Room::NotHere(found),

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::Trigger;
 use crate::{
     debounce::{DirtyPath, MountIndex, Scope},
+    events::{Hint, Noted},
     path::RelPath,
     progress::{Progress, Silent},
     report::Report,
@@ -21,6 +22,8 @@ pub(super) enum Job {
     Pass(Trigger, PassRequest, Option<Reply>),
     Plan(PassRequest, Reply),
     Push(Trigger, Vec<DirtyPath>, Option<Reply>),
+    /// Look where the bucket is said to have changed.
+    Look(BTreeMap<MountIndex, Noted>),
 }
 
 /// A job that is over.
@@ -38,14 +41,41 @@ pub(super) enum What {
     Pass(PassRequest),
     Plan,
     Push(Vec<DirtyPath>),
+    Look(Looked),
+}
+
+/// What came of hints.
+pub(super) struct Looked {
+    /// What was looked at.
+    pub(super) hints: BTreeMap<MountIndex, Noted>,
+    /// What is to be looked at again.
+    pub(super) again: BTreeMap<MountIndex, Noted>,
+}
+
+impl Looked {
+    /// True when nothing of it was looked at before.
+    pub(super) fn is_first(&self) -> bool {
+        self.hints.values().all(|noted| match noted {
+            Noted::Everything => false,
+            Noted::Paths(paths) => !paths.values().flatten().any(|hint| *hint == Hint::Unknown),
+        })
+    }
 }
 
 impl What {
     /// True for a pass over everything.
     pub(super) fn is_whole(&self) -> bool {
         match self {
-            Self::Pass(request) => request.mounts.is_empty() && request.paths.is_empty(),
-            Self::Plan | Self::Push(_) => false,
+            Self::Pass(request) => request.is_whole(),
+            Self::Plan | Self::Push(_) | Self::Look(_) => false,
+        }
+    }
+
+    /// True for a pass that looked at everything in the bucket.
+    pub(super) fn pulls_everything(&self) -> bool {
+        match self {
+            Self::Pass(request) => self.is_whole() && request.direction != Direction::Push,
+            Self::Plan | Self::Push(_) | Self::Look(_) => false,
         }
     }
 
@@ -53,7 +83,7 @@ impl What {
     pub(super) fn replaces_the_scheduled(&self) -> bool {
         match self {
             Self::Pass(request) => self.is_whole() && request.direction == Direction::Sync,
-            Self::Plan | Self::Push(_) => false,
+            Self::Plan | Self::Push(_) | Self::Look(_) => false,
         }
     }
 }
@@ -109,6 +139,16 @@ impl Job {
                     reply,
                 }
             }
+            Self::Look(hints) => {
+                let (result, again) = look(&session, &hints, &progress).await;
+                Finished {
+                    trigger: Trigger::Event,
+                    what: What::Look(Looked { hints, again }),
+                    result,
+                    unfinished: Vec::new(),
+                    reply: None,
+                }
+            }
         }
     }
 }
@@ -157,6 +197,39 @@ async fn push(
         }
     }
     (Ok(total), unfinished)
+}
+
+/// Looks where hints point, mount by mount. When the store fails, all that was not reached is looked at later.
+async fn look(
+    session: &Session,
+    hints: &BTreeMap<MountIndex, Noted>,
+    progress: &Arc<dyn Progress>,
+) -> (Result<Report, PassError>, BTreeMap<MountIndex, Noted>) {
+    let mut total = Report::default();
+    let mut again = BTreeMap::new();
+    let mut left = hints.clone();
+    while let Some((index, noted)) = left.pop_first() {
+        let Some(mount) = session.mounts().get(usize::from(index.0)) else {
+            continue;
+        };
+        match session.pull_hinted(mount, noted.clone(), progress).await {
+            Ok((report, later)) => {
+                total.absorb(report);
+                if !later.is_empty() {
+                    let hints = later.into_iter().map(|path| (path, vec![Hint::Unknown]));
+                    again.insert(index, Noted::Paths(hints.collect()));
+                }
+            }
+            Err(mut error) => {
+                total.absorb(std::mem::take(&mut *error.report));
+                *error.report = total;
+                again.extend(left);
+                again.insert(index, noted);
+                return (Err(error), again);
+            }
+        }
+    }
+    (Ok(total), again)
 }
 
 fn as_dirty(index: MountIndex, dirty: Dirty) -> Vec<DirtyPath> {

@@ -8,8 +8,10 @@ use std::{
 use super::jobs::What;
 use crate::{
     debounce::{DirtyPath, MountIndex, Scope},
+    events::{Noted, StreamState},
     path::RelPath,
     report::{HeldEntry, Problem, ProblemKind, Report, Side},
+    resident::streams::Streams,
     session::{Direction, MountPath, PassError},
     status::{Status, Totals},
     watch::WatchMode,
@@ -21,6 +23,8 @@ pub(super) struct State {
     /// Names of the mounts, by their index.
     mounts: Vec<String>,
     pub(super) pending: u64,
+    /// Time between two scheduled passes.
+    pub(super) pull_every: Duration,
     last_pull: Option<jiff::Timestamp>,
     last_push: Option<jiff::Timestamp>,
     last_change: Option<jiff::Timestamp>,
@@ -29,6 +33,7 @@ pub(super) struct State {
     held: Vec<HeldEntry>,
     outage: Option<(Instant, String)>,
     watch: BTreeMap<MountIndex, WatchMode>,
+    streams: Streams,
     totals: Totals,
 }
 
@@ -88,6 +93,11 @@ impl State {
                 }
             }
             What::Plan | What::Pass(_) => {}
+            What::Look(looked) => {
+                if result.is_ok() {
+                    self.forget_looked(&looked.hints);
+                }
+            }
             What::Push(dirty) => {
                 if result.is_ok() {
                     self.forget_dirty_problems(dirty);
@@ -133,6 +143,45 @@ impl State {
         });
     }
 
+    /// Forgets the problems of what hints led to.
+    fn forget_looked(&mut self, hints: &BTreeMap<MountIndex, Noted>) {
+        for (index, noted) in hints {
+            let Some(name) = self.mounts.get(usize::from(index.0)).cloned() else {
+                continue;
+            };
+            self.problems.retain(|(mount, path), _| {
+                let looked = match noted {
+                    Noted::Everything => true,
+                    Noted::Paths(paths) => {
+                        RelPath::new(path).is_ok_and(|path| paths.contains_key(&path))
+                    }
+                };
+                *mount != name || !looked
+            });
+        }
+    }
+
+    /// Adds a problem; true when it is new.
+    pub(super) fn add_problem(&mut self, problem: &Problem) -> bool {
+        let key = (problem.mount.clone(), problem.path.clone());
+        self.problems.insert(key, problem.clone()).is_none()
+    }
+
+    /// How the stream of a prefix is.
+    pub(super) fn set_stream(&mut self, prefix: &str, state: StreamState) {
+        self.streams.set(prefix, state);
+    }
+
+    /// An event came.
+    pub(super) fn count_event(&mut self) {
+        self.totals.events += 1;
+    }
+
+    /// What is no event came.
+    pub(super) fn count_malformed(&mut self, prefix: &str, count: u64) {
+        self.streams.count_malformed(prefix, count);
+    }
+
     fn forget_dirty_problems(&mut self, dirty: &[DirtyPath]) {
         let mounts = &self.mounts;
         self.problems.retain(|(mount, path), _| {
@@ -161,6 +210,8 @@ impl State {
         status.problems = self.problems.values().cloned().collect();
         status.held.clone_from(&self.held);
         status.watch = self.watch_mode();
+        status.events = self.streams.describe();
+        status.pull_every_seconds = self.pull_every.as_secs();
         status.outage = self.outage.as_ref().map(|(_, message)| message.clone());
         status.lag_seconds = self
             .outage

@@ -12,12 +12,14 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Command, Event, ResidentSettings, Shared, StopCommand, Trigger,
     jobs::{Finished, Job, What},
+    remote::Remote,
 };
 use crate::{
     backoff::Backoff,
     debounce::{Debouncer, DirtyPath, MountIndex, Scope},
     failpoint::Point,
-    report::{ProblemKind, Report},
+    pace::Pace,
+    report::{ProblemKind, Report, RequestCounts},
     selection::is_ignore_file,
     session::{Direction, PassError, PassRequest},
     watch::WatchEvent,
@@ -35,13 +37,16 @@ const REQUESTS_WAITING: usize = 64;
 const AFTER_IGNORE_FILE: Duration = Duration::from_secs(2);
 /// How long a path waits that failed while others went well.
 const PATH_RETRY: Duration = Duration::from_secs(15);
+/// How long one waits of which the bucket has told just now: by then what was in its way is gone, if that was told too.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 /// The engine's task.
 pub(super) struct Engine {
-    settings: ResidentSettings,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     events: broadcast::Sender<Event>,
-    debouncer: Debouncer,
+    pub(super) debouncer: Debouncer,
+    pub(super) pace: Pace,
+    remote: Remote,
     next_pass: Instant,
     /// Requests that wait for the job under way.
     waiting: VecDeque<Command>,
@@ -59,6 +64,8 @@ pub(super) struct Engine {
 enum LastJob {
     /// Somebody's request.
     Request,
+    /// The bucket's word of changes.
+    Look,
     /// Anything else.
     Other,
 }
@@ -78,8 +85,9 @@ impl Engine {
     ) -> Self {
         Self {
             debouncer: Debouncer::new(settings.debounce),
+            pace: Pace::new(),
+            remote: Remote::start(&shared.session, &settings),
             next_pass: Instant::now() + jittered(settings.pull_interval),
-            settings,
             shared,
             events,
             waiting: VecDeque::new(),
@@ -112,6 +120,7 @@ impl Engine {
                     // the last push is short.
                     self.running = None;
                     self.stopping = Some(reply);
+                    self.remote.end();
                 }
                 command = inbox.recv(), if self.waiting.len() < REQUESTS_WAITING => match command {
                     Some(command) => self.queue(command),
@@ -125,9 +134,16 @@ impl Engine {
                         self.shared.state().forget_watch_modes();
                         news = None;
                 },
+                news = self.remote.next_news() => {
+                    if let Some(at) = self.remote.take(news, &self.shared) {
+                        self.next_pass = self.next_pass.min(at);
+                    }
+                },
                 () = sleep_until(wake) => {}
             }
-            self.shared.state().pending = self.debouncer.len() as u64;
+            let mut state = self.shared.state();
+            state.pending = self.debouncer.len() as u64;
+            state.pull_every = self.remote.pass_interval();
         }
     }
 
@@ -159,45 +175,59 @@ impl Engine {
             return;
         }
         let now = Instant::now();
-        let push_is_due = self.retry_at.is_none_or(|retry| retry <= now)
-            && self
-                .debouncer
-                .next_deadline()
-                .is_some_and(|deadline| deadline <= now);
-        // In turns, so that whoever asks again and again doesn't keep edits from being sent.
-        let push_first = push_is_due && self.last == LastJob::Request;
-        let request = if push_first {
+        let may_try = self.retry_at.is_none_or(|retry| retry <= now);
+        let is_due = |deadline: Option<Instant>| may_try && deadline.is_some_and(|at| at <= now);
+        let push_is_due = is_due(self.debouncer.next_deadline());
+        let look_is_due = is_due(self.remote.deadline());
+        // In turns, so that whoever asks again and again doesn't keep edits from being sent, nor brought.
+        let change_first = (push_is_due || look_is_due) && self.last == LastJob::Request;
+        let request = if change_first {
             None
         } else {
             self.waiting.pop_front()
         };
-        self.last = if request.is_some() {
-            LastJob::Request
-        } else {
-            LastJob::Other
+        let look_next = look_is_due && !(push_is_due && self.last == LastJob::Look);
+        self.last = match (&request, look_next) {
+            (Some(_), _) => LastJob::Request,
+            (None, true) => LastJob::Look,
+            (None, false) => LastJob::Other,
         };
         let job = if let Some(command) = request {
             match command {
-                Command::Pass(request, reply) => Job::Pass(Trigger::Request, request, reply),
+                Command::Pass(request, reply) => {
+                    self.forget_what_it_looks_at(&request);
+                    Job::Pass(Trigger::Request, request, reply)
+                }
                 Command::Plan(request, reply) => Job::Plan(request, reply),
                 Command::Flush(reply) => self.flush(Trigger::Request, reply),
             }
         } else if self.retry_at.is_some_and(|retry| now < retry) {
             return;
+        } else if look_next {
+            Job::Look(self.remote.due(now))
         } else if push_is_due {
             let dirty = self.debouncer.due(now + TOGETHER);
+            let dirty = self.without_the_hot(dirty, now);
+            if dirty.is_empty() {
+                return;
+            }
             self.shared.session.reached(Point::DirtyTaken);
             Job::Push(Trigger::Change, dirty, None)
         } else if now >= self.next_pass {
-            Job::Pass(
-                Trigger::Schedule,
-                PassRequest::everything(Direction::Sync),
-                None,
-            )
+            let everything = PassRequest::everything(Direction::Sync);
+            self.forget_what_it_looks_at(&everything);
+            Job::Pass(Trigger::Schedule, everything, None)
         } else {
             return;
         };
         self.run_job(job);
+    }
+
+    /// A listing of everything settles all hints that came before it. One that fails is made again.
+    fn forget_what_it_looks_at(&mut self, request: &PassRequest) {
+        if request.is_whole() && request.direction != Direction::Push {
+            self.remote.forget_hints();
+        }
     }
 
     fn run_job(&mut self, job: Job) {
@@ -224,10 +254,10 @@ impl Engine {
         if self.running.is_some() {
             return None;
         }
-        let next = self
-            .debouncer
-            .next_deadline()
-            .map_or(self.next_pass, |deadline| deadline.min(self.next_pass));
+        let changes = self.debouncer.next_deadline().into_iter();
+        let next = changes
+            .chain(self.remote.deadline())
+            .fold(self.next_pass, Instant::min);
         Some(self.retry_at.map_or(next, |retry| retry.max(next)))
     }
 
@@ -240,6 +270,9 @@ impl Engine {
                     && is_ignore_file(path)
                 {
                     self.next_pass = self.next_pass.min(now + AFTER_IGNORE_FILE);
+                }
+                if let Scope::Path(path) = &dirty.scope {
+                    self.pace.note(dirty.mount, path, now);
                 }
                 self.debouncer.note(dirty, now);
             }
@@ -256,11 +289,26 @@ impl Engine {
         let now = Instant::now();
         let Finished {
             trigger,
-            what,
+            mut what,
             result,
             unfinished,
             reply,
         } = finished;
+        if let What::Look(looked) = &mut what {
+            let wait = match (&result, looked.is_first()) {
+                (Err(_), _) => FIRST_RETRY,
+                (Ok(_), true) => SECOND_LOOK,
+                (Ok(_), false) => PATH_RETRY,
+            };
+            let again = std::mem::take(&mut looked.again);
+            self.remote.put_back(again, now + wait);
+            // Nobody was asked and nothing came of it: that says nothing of the store, and nobody needs to hear of it.
+            let is_echo =
+                |report: &Report| report.is_quiet() && report.requests == RequestCounts::default();
+            if result.as_ref().is_ok_and(is_echo) {
+                return Next::GoOn;
+            }
+        }
         match &result {
             Ok(_) => {
                 self.backoff.reset();
@@ -282,17 +330,31 @@ impl Engine {
                 self.debouncer.defer(dirty, now, until);
             }
         }
+        if what.pulls_everything()
+            && let Ok(report) = &result
+        {
+            self.remote.note_pass(report);
+            let soon = now + jittered(self.remote.pass_interval());
+            self.next_pass = self.next_pass.min(soon);
+        }
         if what.replaces_the_scheduled() {
             // One that failed is tried again when the store is, not when the next one would be due.
             self.next_pass = self
                 .retry_at
-                .unwrap_or_else(|| now + jittered(self.settings.pull_interval));
+                .unwrap_or_else(|| now + jittered(self.remote.pass_interval()));
         }
         if failed
             && what.is_whole()
             && let Some(retry) = self.retry_at
         {
             self.next_pass = self.next_pass.min(retry);
+        }
+        let report = match &result {
+            Ok(report) => report,
+            Err(error) => &error.report,
+        };
+        if !matches!(what, What::Plan) {
+            self.pace_what_was_sent(report, now);
         }
         self.shared.state().conclude(&what, &result);
         if !matches!(what, What::Plan) {
@@ -344,7 +406,7 @@ fn log_pass(trigger: Trigger, report: &Report) {
     {
         tracing::warn!(mount = problem.mount, path = problem.path, kind = ?problem.kind, "{}", problem.message);
     }
-    if report.is_quiet() && trigger == Trigger::Change {
+    if report.is_quiet() && matches!(trigger, Trigger::Change | Trigger::Event) {
         return;
     }
     tracing::info!(

@@ -1,5 +1,7 @@
 //! The engine over a real directory, a real watcher and a store in memory.
 
+mod events;
+
 use std::collections::BTreeMap;
 
 use std::time::Instant;
@@ -49,6 +51,7 @@ async fn fixture() -> Fixture {
     let watcher = Watcher::start(vec![watched], sender).unwrap();
     let settings = ResidentSettings {
         pull_interval: Duration::from_hours(1),
+        events: EventSettings::default(),
         debounce: DebounceSettings {
             quiet: Duration::from_millis(20),
             ..DebounceSettings::default()
@@ -230,6 +233,34 @@ async fn passes_that_nobody_waits_for_are_made_once_for_all_who_ask() {
     }
     // One under way, one that waits, and one more for each that ended meanwhile.
     assert!(passes < 25, "{passes} passes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_log_that_never_rests_is_sent_now_and_then_and_its_end_when_it_rests() {
+    let fixture = fixture().await;
+    let line = "x".repeat(1024);
+    fixture.write("log", &line.repeat(1024));
+    fixture
+        .until("it is sent", |fixture| fixture.object("log").is_some())
+        .await;
+    let path = fixture.dir.path().join("log");
+    let begun = Instant::now();
+    let requests = fixture
+        .requests_of(async |fixture| {
+            let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+            while begun.elapsed() < Duration::from_secs(5) {
+                std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            fixture
+                .until("its end is sent", |fixture| {
+                    fixture.object("log") == std::fs::read_to_string(&path).ok()
+                })
+                .await;
+        })
+        .await;
+    // What grew in five seconds pays for no whole file; the writer may have been kept waiting once or twice.
+    assert!(requests.put <= 4, "{requests:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

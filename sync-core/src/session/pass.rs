@@ -18,14 +18,12 @@ use crate::{
     join::{Observed, RemoteEntry},
     mount::OpenMount,
     path::{ObjectKey, RelPath},
-    plan::{self, Direction, Extent, IgnoreFiles, MountPlan, PlanScope, Task},
+    plan::{self, Direction, Extent, IgnoreFiles, MountPlan, PlanScope, Turn},
     progress::Progress,
     report::{Problem, ProblemKind, Report, Side},
     store::StoreError,
 };
 
-/// How often a mount is planned: once more for what needs the room that deletes have made, and not a third time.
-const ATTEMPTS: usize = 2;
 /// How often paths that change under our hands are looked at again in one pass.
 const ROUNDS: usize = 4;
 
@@ -65,7 +63,7 @@ impl Session {
     }
 
     /// Plans a mount and carries each part of the plan out as soon as it is made. Gives the paths to try again later.
-    async fn run_mount(
+    pub(super) async fn run_mount(
         &self,
         mount: &Arc<OpenMount>,
         scope: &PlanScope,
@@ -74,20 +72,11 @@ impl Session {
         progress: &Arc<dyn Progress>,
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
-        let context = Arc::new(Context {
-            store: self.store.clone(),
-            mount: mount.clone(),
-            merges: self.merges.clone(),
-            progress: progress.clone(),
-            concurrency: self.concurrency,
-            direction: mount.direction(direction),
-            unsent: Mutex::default(),
-            transfers: Semaphore::new(self.concurrency.max(1)),
-            tags_are_opaque: AtomicBool::new(false),
-        });
+        let context = self.context(mount, direction, progress);
         let mut unfinished = Vec::new();
         let mut scope = scope.clone();
-        for attempt in 1..=ATTEMPTS {
+        // A second time for what needs the room that deletes have made, and no third.
+        for _ in 0..2 {
             let (mut again, mut held) = (Vec::new(), false);
             let mut planning = self.planning(mount, &scope, listings, progress);
             while let Some(part) = planning.next().await? {
@@ -95,10 +84,6 @@ impl Session {
                     Part::Plan(mut plan) => {
                         again.append(&mut plan.again);
                         held |= !plan.held.is_empty();
-                        if attempt == ATTEMPTS {
-                            let waits = |task: &Task| no_room(mount, &task.observed.path);
-                            report.problems.extend(plan.later.iter().map(waits));
-                        }
                         unfinished.extend(self.carry_out(&context, plan, report).await?);
                     }
                     Part::Refused(problem) => report.problems.push(problem),
@@ -109,9 +94,29 @@ impl Session {
                 break;
             }
             scope.extent = extent(again);
+            scope.turn = Turn::Last;
         }
         execute::abort_abandoned_uploads(&context).await;
         Ok(unfinished)
+    }
+
+    pub(super) fn context(
+        &self,
+        mount: &Arc<OpenMount>,
+        direction: Direction,
+        progress: &Arc<dyn Progress>,
+    ) -> Arc<Context> {
+        Arc::new(Context {
+            store: self.store.clone(),
+            mount: mount.clone(),
+            merges: self.merges.clone(),
+            progress: progress.clone(),
+            concurrency: self.concurrency,
+            direction: mount.direction(direction),
+            unsent: Mutex::default(),
+            transfers: Semaphore::new(self.concurrency.max(1)),
+            tags_are_opaque: AtomicBool::new(false),
+        })
     }
 
     /// Sends what changed in one mount, without asking the store first: a changed file costs one write. Gives the paths
@@ -134,6 +139,7 @@ impl Session {
             approval: mount.approval(Approval::None),
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
+            turn: Turn::First,
         };
         let mut report = Report::default();
         // What the store holds by now is looked at only where a precondition fails; then either side may win.
@@ -174,6 +180,7 @@ impl Session {
             approval: mount.approval(request.approval),
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
+            turn: Turn::First,
         }
     }
 
@@ -190,7 +197,7 @@ impl Session {
     }
 
     /// Executes a part of a plan and whatever follows from paths that changed meanwhile. Gives the paths to try again later.
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         context: &Arc<Context>,
         mut plan: MountPlan,
@@ -253,7 +260,11 @@ impl Session {
         self.compare(mount, plan).await
     }
 
-    async fn observe(&self, mount: &OpenMount, path: &RelPath) -> Result<Observed, SessionError> {
+    pub(super) async fn observe(
+        &self,
+        mount: &OpenMount,
+        path: &RelPath,
+    ) -> Result<Observed, SessionError> {
         let baseline = mount.baseline().row(path)?;
         let mut remote = self.remote_at(path, mount.prefix.key(path)).await?;
         // A file that is still stored under its older key is no deleted file.
@@ -324,16 +335,6 @@ pub(super) fn store_problem(mount: &OpenMount, path: &str, error: &StoreError) -
         path: path.to_owned(),
         kind,
         message: error.to_string(),
-    }
-}
-
-/// What was to go stands there still: it may well be in the bucket, though no listing shows it.
-fn no_room(mount: &OpenMount, path: &RelPath) -> Problem {
-    Problem {
-        mount: mount.name.clone(),
-        path: path.to_string(),
-        kind: ProblemKind::Unsupported,
-        message: "the bucket has a file here, and something else stands here that can't be deleted; move it away to synchronise the file".to_owned(),
     }
 }
 

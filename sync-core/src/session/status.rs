@@ -5,7 +5,8 @@ use crate::{
     guard::Approval,
     mount::OpenMount,
     plan::{
-        self, Extent, IgnoreFiles, MountPlan, PlanError, PlanScope, Reading, RemoteSource, Wanted,
+        self, Extent, IgnoreFiles, MountPlan, PlanError, PlanScope, Reading, RemoteSource, Turn,
+        Wanted,
     },
     status::{MountStatus, Status},
     store::Support,
@@ -54,6 +55,7 @@ impl Session {
             approval: Approval::Given,
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::InTurn,
+            turn: Turn::First,
         };
         let mut unsent = Vec::new();
         for mount in &self.mounts {

@@ -10,6 +10,7 @@ mod continuation;
 mod examine;
 mod file_body;
 mod keys;
+mod listen;
 mod multipart;
 
 use std::{
@@ -18,7 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use aws_sdk_s3::{Client, primitives::ByteStream};
@@ -32,9 +33,10 @@ pub use self::{
 };
 use self::{classify::classify, clock::SharedClock, config::upload_limit, file_body::file_body};
 use super::{
-    ListPage, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions, StoreError,
-    StoreErrorKind, cut,
+    EventBytes, ListPage, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
+    StoreError, StoreErrorKind, cut,
     parts::{MultipartStore, PartLimits},
+    written::Written,
 };
 use crate::{digest::ETag, path::ObjectKey, report::RequestCounts};
 
@@ -42,11 +44,13 @@ use crate::{digest::ETag, path::ObjectKey, report::RequestCounts};
 pub struct S3Store {
     client: Client,
     uploads: Client,
+    listens: Client,
     clock: SharedClock,
     bucket: String,
     identity: String,
     limits: PartLimits,
     counters: Arc<Counters>,
+    written: Written,
 }
 
 #[derive(Default)]
@@ -68,17 +72,20 @@ impl S3Store {
         let config::Clients {
             requests,
             uploads,
+            listens,
             clock,
         } = config::clients(config).await?;
         let endpoint = config.endpoint.as_deref().unwrap_or("aws");
         Ok(Self {
             client: requests,
             uploads,
+            listens,
             clock,
             bucket: config.bucket.clone(),
             identity: format!("{}/{}", endpoint.trim_end_matches('/'), config.bucket),
             limits: PartLimits::S3,
             counters: Arc::default(),
+            written: Written::default(),
         })
     }
 
@@ -257,7 +264,12 @@ impl ObjectStore for S3Store {
         body: PutBody,
         options: PutOptions,
     ) -> BoxFuture<'a, Result<ETag, StoreError>> {
-        self.put_object(key, body, options).boxed()
+        async move {
+            let etag = self.put_object(key, body, options).await?;
+            self.written.note(key, Some(&etag), Instant::now());
+            Ok(etag)
+        }
+        .boxed()
     }
 
     fn multipart(&self) -> Option<&dyn MultipartStore> {
@@ -269,7 +281,24 @@ impl ObjectStore for S3Store {
         key: &'a ObjectKey,
         if_match: Option<&'a ETag>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.delete_object(key, if_match).boxed()
+        async move {
+            self.delete_object(key, if_match).await?;
+            self.written.note(key, None, Instant::now());
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn listen<'a>(
+        &'a self,
+        prefix: &'a str,
+        ping: Duration,
+    ) -> BoxFuture<'a, Result<EventBytes, StoreError>> {
+        self.listen_to(prefix, ping).boxed()
+    }
+
+    fn takes_as_own(&self, key: &ObjectKey, etag: Option<&ETag>) -> bool {
+        self.written.take(key, etag, Instant::now())
     }
 
     fn requests(&self) -> RequestCounts {

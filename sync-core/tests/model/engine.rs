@@ -5,6 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use futures_util::FutureExt as _;
 use sync_core::{
     debounce::{DebounceSettings, DirtyPath, MountIndex},
+    events::{EventSettings, Listen},
     path::RelPath,
     resident::{Resident, ResidentSettings},
     session::{Direction, PassRequest},
@@ -22,6 +23,11 @@ use super::{
 /// Nothing waits: what is told is due at once.
 const SETTINGS: ResidentSettings = ResidentSettings {
     pull_interval: Duration::from_hours(1),
+    // Every request belongs to a step of the history.
+    events: EventSettings {
+        listen: Listen::Never,
+        ..EventSettings::STANDARD
+    },
     debounce: DebounceSettings {
         quiet: Duration::ZERO,
         max_delay: Duration::ZERO,

@@ -9,10 +9,12 @@ use crate::wait::{PATIENCE, wait_until};
 
 const READY: &str = "listening on ";
 
-pub(super) async fn start() -> Result<Store> {
+/// On this port; 0 picks one.
+pub(super) async fn start(port: u16) -> Result<Store> {
     let program = tools::hiclaw_sync()?;
     let data = data_dir("embedded")?;
     let objects = data.join("objects").display().to_string();
+    let address = format!("127.0.0.1:{port}");
     let leash = Leash::start(
         &program,
         &[
@@ -20,7 +22,7 @@ pub(super) async fn start() -> Result<Store> {
             "--data",
             &objects,
             "--listen",
-            "127.0.0.1:0",
+            &address,
             "--access-key",
             ACCESS_KEY,
             "--secret-key",

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hiclaw_sync::{exit::Exit, settings::Settings, worker::Worker};
-use sync_core::{backoff::Backoff, layout::ResolvedLayout};
+use sync_core::{backoff::Backoff, layout::ResolvedLayout, resident::ResidentSettings};
 use tokio::time::Instant;
 
 use crate::{adapter::SyncEngine, engine::chain};
@@ -34,9 +34,9 @@ pub(super) async fn worker(settings: &Settings) -> anyhow::Result<Worker> {
 /// The engine of a worker.
 pub(super) async fn engine(
     worker: &Worker,
-    pull_interval: Duration,
+    settings: ResidentSettings,
 ) -> anyhow::Result<Arc<SyncEngine>> {
-    Ok(Arc::new(SyncEngine::open(worker, pull_interval).await?))
+    Ok(Arc::new(SyncEngine::open(worker, settings).await?))
 }
 
 /// True when both layouts mirror the same directories.

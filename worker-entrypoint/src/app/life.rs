@@ -27,12 +27,16 @@ use crate::{
     service_manager::{self, ServiceManager},
     signals::{Demand, Signals},
     supervisor::Policy,
+    sys,
 };
 
 /// How long the last flush may take unless told.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long what the runtime left behind outside its process group has to end.
 const LAST_GRACE: Duration = Duration::from_secs(2);
+
+/// How long after the runtime's start the work of the start is taken to be over, the listings of a subscription among it.
+const STARTED: Duration = Duration::from_secs(3);
 
 /// Runs a worker; gives its exit code.
 pub(super) async fn run(cli: Cli, mut signals: Signals) -> anyhow::Result<u8> {
@@ -86,13 +90,25 @@ pub(super) async fn run(cli: Cli, mut signals: Signals) -> anyhow::Result<u8> {
     Ok(worker.run(prepared, signals).await)
 }
 
-/// Waits for a signal that asks for the end; before the runtime is started no other is answered.
-async fn stop_demanded(signals: &mut Signals) -> i32 {
+/// Waits for a signal that asks for the end; where there is no runtime, no other is answered.
+pub(super) async fn stop_demanded(signals: &mut Signals) -> i32 {
     loop {
         match signals.next().await {
             Demand::Stop(number) => return number,
             Demand::Pull | Demand::Forward(_) | Demand::Ignore(_) => {}
         }
+    }
+}
+
+/// Gives back what only the start needed: most of the code has run once by then, and what was freed is kept by the heap.
+async fn forget_start() {
+    tokio::time::sleep(STARTED).await;
+    let forget = || {
+        sys::trim_heap();
+        sys::forget_code();
+    };
+    if let Err(error) = tokio::task::spawn_blocking(forget).await {
+        tracing::debug!(%error, "the memory of the start stays in use");
     }
 }
 
@@ -121,6 +137,7 @@ impl Running {
             let status = runtime.handle().status();
             tokio::spawn(async move { manager.follow(status).await });
         }
+        tokio::spawn(forget_start());
         let exit = self.supervise(&mut runtime, signals).await;
         self.health.enter(Stage::Draining);
         if let Some(manager) = manager {

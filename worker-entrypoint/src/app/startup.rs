@@ -1,13 +1,10 @@
 //! Everything before the runtime: connecting and the layout's steps.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use hiclaw_sync::{settings::Settings, worker::Worker};
 use sync_core::{
+    events::EventSettings,
     layout::{Need, ReadyCheck, ResolvedLayout, Step, Variable},
     resident::ResidentSettings,
 };
@@ -52,7 +49,7 @@ impl Start<'_> {
         let workspace = Arc::new(Workspace::open(&self.settings.workspace)?);
         let client = HttpClient::default();
         let worker = connect::worker(self.settings).await?;
-        let engine = connect::engine(&worker, self.pull_interval()).await?;
+        let engine = connect::engine(&worker, self.resident_settings()).await?;
         tracing::info!(place = engine.place(), layout = worker.layout.name, duration = ?started.elapsed(), "connected");
 
         let (own_files, _) = worker
@@ -74,7 +71,7 @@ impl Start<'_> {
             tracing::info!("the agent's files name a team; its mounts are used from here on");
             // Locks on the mounts are held by the old engine, whose last owner this is.
             *slot = None;
-            *slot = Some(connect::engine(&again, self.pull_interval()).await?);
+            *slot = Some(connect::engine(&again, self.resident_settings()).await?);
         }
         if let Some(engine) = slot {
             self.health.has_engine(engine.clone());
@@ -93,9 +90,17 @@ impl Start<'_> {
         })
     }
 
-    fn pull_interval(&self) -> Duration {
-        let default = ResidentSettings::default().pull_interval;
-        self.settings.run.pull_interval.unwrap_or(default)
+    fn resident_settings(&self) -> ResidentSettings {
+        let default = ResidentSettings::default();
+        let run = &self.settings.run;
+        ResidentSettings {
+            pull_interval: run.pull_interval.unwrap_or(default.pull_interval),
+            events: EventSettings {
+                listen: run.events.unwrap_or_default(),
+                ..default.events
+            },
+            ..default
+        }
     }
 
     fn place(&self, layout: &ResolvedLayout) -> Place {

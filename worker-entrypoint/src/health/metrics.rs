@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use sync_core::status::{EventStream, Status};
+
 use super::{Stage, View};
 use crate::reload::ReloadCounts;
 
@@ -145,6 +147,7 @@ fn engine(page: &mut Page, view: &View) {
         "The store can be used.",
         u64::from(status.outage.is_none()),
     );
+    events(page, status);
     let times = [
         (
             "hiclaw_last_pull_timestamp_seconds",
@@ -165,4 +168,25 @@ fn engine(page: &mut Page, view: &View) {
             page.gauge(name, help, seconds);
         }
     }
+}
+
+/// How the bucket's changes are heard of.
+fn events(page: &mut Page, status: &Status) {
+    let is_heard = |stream: &EventStream| stream.state == "connected";
+    page.gauge(
+        "hiclaw_event_stream_connected",
+        "The store tells of changes in the bucket.",
+        u64::from(!status.events.is_empty() && status.events.iter().all(is_heard)),
+    );
+    page.counter(
+        "hiclaw_events_total",
+        "Changes that the store told of, our own among them.",
+        status.totals.events,
+    );
+    let malformed = status.events.iter().map(|stream| stream.malformed).sum();
+    page.counter(
+        "hiclaw_malformed_events_total",
+        "Words of the store's events that were not understood.",
+        malformed,
+    );
 }

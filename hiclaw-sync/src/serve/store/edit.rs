@@ -14,7 +14,7 @@ use super::{
         details::{Details, Headers},
     },
     BlobFiles, NewContent, ObjectRow, StoreError,
-    effects::{Change, Effects},
+    effects::{Change, Effects, Writing},
     query::{bucket_id, object, signed},
 };
 
@@ -126,7 +126,8 @@ impl<'a> Edit<'a> {
             modified: put.modified,
             details: put.details,
         };
-        self.replace(bucket, put.bucket, put.key, current, &row)
+        let names = (put.bucket, put.key);
+        self.replace(bucket, names, current, &row, Writing::Put)
     }
 
     /// Writes an object that shares the content of another, if both conditions hold; returns what was written.
@@ -164,7 +165,8 @@ impl<'a> Edit<'a> {
         if let Some(headers) = copy.headers {
             row.details.headers = headers;
         }
-        self.replace(bucket, copy.bucket, copy.key, current, &row)?;
+        let names = (copy.bucket, copy.key);
+        self.replace(bucket, names, current, &row, Writing::Copy)?;
         Ok(row)
     }
 
@@ -198,10 +200,10 @@ impl<'a> Edit<'a> {
     pub(super) fn replace(
         &mut self,
         bucket: i64,
-        bucket_name: String,
-        key: String,
+        (bucket_name, key): (String, String),
         current: Option<ObjectRow>,
         row: &ObjectRow,
+        how: Writing,
     ) -> Result<(), StoreError> {
         self.run(
             "write an object",
@@ -225,6 +227,7 @@ impl<'a> Edit<'a> {
             key,
             etag: row.etag.clone(),
             size_bytes: row.size_bytes,
+            how,
         };
         self.effects.changes.push(change);
         Ok(())

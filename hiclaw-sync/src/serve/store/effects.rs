@@ -1,6 +1,6 @@
 //! What changes leave behind for the time after their transaction.
 //!
-//! Owns the one place that every durable change of an object passes. Never touches the catalogue.
+//! Owns what a change is to those who hear of it (`feed`). Never touches the catalogue.
 
 use super::NewBlob;
 
@@ -28,12 +28,13 @@ impl Effects {
 
 /// A durable change of one object, for whoever wants to know.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Written {
         bucket: String,
         key: String,
         etag: String,
         size_bytes: u64,
+        how: Writing,
     },
     Removed {
         bucket: String,
@@ -41,19 +42,29 @@ pub(super) enum Change {
     },
 }
 
+/// How an object was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// In one request.
+    Put,
+    /// From another object.
+    Copy,
+    /// From the parts of a multipart upload.
+    Parts,
+}
+
 impl Change {
-    /// The one place that every durable change of an object passes, in the order the changes were made.
-    pub(super) fn announce(&self) {
+    /// The bucket it is in.
+    pub(crate) fn bucket(&self) -> &str {
         match self {
-            Self::Written {
-                bucket,
-                key,
-                etag,
-                size_bytes,
-            } => {
-                tracing::debug!(bucket, key, etag, size_bytes, "object written");
-            }
-            Self::Removed { bucket, key } => tracing::debug!(bucket, key, "object removed"),
+            Self::Written { bucket, .. } | Self::Removed { bucket, .. } => bucket,
+        }
+    }
+
+    /// The object's key.
+    pub(crate) fn key(&self) -> &str {
+        match self {
+            Self::Written { key, .. } | Self::Removed { key, .. } => key,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{BlobFiles, Edit, StoreError, effects::Effects, graveyard::Graveyard};
+use super::{BlobFiles, Edit, Feed, StoreError, effects::Effects, graveyard::Graveyard};
 
 /// Most changes that share a transaction, so that nobody waits long for the others.
 const BATCH: usize = 256;
@@ -38,12 +38,14 @@ impl Writer {
         connection: Connection,
         blobs: Arc<BlobFiles>,
         graveyard: Arc<Graveyard>,
+        feed: Arc<Feed>,
     ) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         let worker = Worker {
             connection,
             blobs,
             graveyard,
+            feed,
         };
         let thread = std::thread::Builder::new()
             .name("catalogue".to_owned())
@@ -133,6 +135,7 @@ struct Worker {
     connection: Connection,
     blobs: Arc<BlobFiles>,
     graveyard: Arc<Graveyard>,
+    feed: Arc<Feed>,
 }
 
 impl Worker {
@@ -209,10 +212,7 @@ impl Worker {
                     .map(|blob| self.blobs.path(blob))
                     .collect(),
             );
-            effects
-                .changes
-                .iter()
-                .for_each(super::effects::Change::announce);
+            self.feed.announce(effects.changes);
         }
     }
 }

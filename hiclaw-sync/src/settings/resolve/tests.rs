@@ -127,6 +127,20 @@ fn the_new_names_alone_bring_the_new_defaults() {
         with(&[("AGENTTEAMS_CONSOLE_PORT", "1")]).generation,
         Generation::HiClaw
     );
+    let of_an_image = resolve(
+        &GlobalOptions {
+            worker: Some("bob".to_owned()),
+            ..GlobalOptions::default()
+        },
+        &environment(&[
+            ("AGENTTEAMS_HEALTH_LISTEN", "127.0.0.1:8089"),
+            ("AGENTTEAMS_ROOT", "/var/lib/hiclaw"),
+            ("AWS_ACCESS_KEY_ID", "a"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+            ("AWS_ENDPOINT_URL", "http://store"),
+        ]),
+    );
+    assert_eq!(of_an_image.generation, Generation::HiClaw);
 }
 
 #[test]

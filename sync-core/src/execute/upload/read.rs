@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read as _},
+    os::unix::fs::FileExt as _,
     sync::Arc,
     time::SystemTime,
 };
@@ -88,17 +89,37 @@ fn read_blocking(
         .filter(|limits| size_bytes > limits.threshold_bytes)
         .map(|limits| limits.part_bytes_for(size_bytes));
     let (body, hash) = match part_bytes {
-        Some(part_bytes) => in_parts(&file, part_bytes),
+        Some(part_bytes) => in_parts(&file, size_bytes, part_bytes),
         None if size_bytes <= IN_MEMORY_BYTES => in_memory(&file, size_bytes),
         None => whole(&file, size_bytes),
     }
     .map_err(failed)?;
     let after = Fingerprint::of(&file.metadata().map_err(failed)?);
     // Written to while it was read: what was read may be half of each version.
-    if after != fingerprint || hash.size_bytes != size_bytes {
+    if hash.size_bytes != size_bytes {
+        return Err(Failure::Changing);
+    }
+    if after != fingerprint && !is_beginning(&file, &fingerprint, &hash).map_err(failed)? {
         return Err(Failure::Changing);
     }
     Ok(Content { body, local, hash })
+}
+
+/// True for a large file that was only appended to while it was read: what was read is what the file held when it was
+/// opened. A log that never rests would else never be sent. Read a second time, because nothing says that the writer has
+/// not written elsewhere in it too.
+fn is_beginning(file: &File, before: &Fingerprint, hash: &SizedDigest) -> io::Result<bool> {
+    let size_bytes = before.size_bytes;
+    if size_bytes <= IN_MEMORY_BYTES {
+        return Ok(false);
+    }
+    let now = Fingerprint::of(&file.metadata()?);
+    if now.size_bytes <= size_bytes {
+        return Ok(false);
+    }
+    let mut hasher = DigestHasher::default();
+    read_to(file, size_bytes, |piece| hasher.update(piece))?;
+    Ok(hasher.finish() == *hash)
 }
 
 /// A link is sent as its target. It is checked here once more: what was planned may be another link by now.
@@ -128,28 +149,67 @@ fn in_memory(file: &File, size_bytes: u64) -> io::Result<(Body, SizedDigest)> {
 
 fn whole(file: &File, size_bytes: u64) -> io::Result<(Body, SizedDigest)> {
     let mut hasher = DigestHasher::default();
-    read_to_end(file, |piece| hasher.update(piece))?;
+    read_to(file, size_bytes, |piece| hasher.update(piece))?;
     let file = file.try_clone()?;
     let body = PutBody::File { file, size_bytes };
     Ok((Body::Whole(body), hasher.finish()))
 }
 
-fn in_parts(file: &Arc<File>, part_bytes: u64) -> io::Result<(Body, SizedDigest)> {
+fn in_parts(file: &Arc<File>, size_bytes: u64, part_bytes: u64) -> io::Result<(Body, SizedDigest)> {
     let mut hasher = PartedHasher::new(part_bytes);
-    read_to_end(file, |piece| hasher.update(piece))?;
+    read_to(file, size_bytes, |piece| hasher.update(piece))?;
     let content = hasher.finish();
     let whole = content.whole;
     let file = file.clone();
     Ok((Body::Parts(PartedFile { file, content }), whole))
 }
 
-fn read_to_end(mut file: &File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+/// Reads from the beginning, so many bytes or to an earlier end.
+fn read_to(file: &File, size_bytes: u64, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; PIECE_BYTES];
-    loop {
-        let read = file.read(&mut buffer)?;
+    let mut position = 0;
+    while position < size_bytes {
+        let left = usize::try_from(size_bytes - position).unwrap_or(usize::MAX);
+        let window = buffer.get_mut(..left.min(PIECE_BYTES)).unwrap_or_default();
+        let read = file.read_at(window, position)?;
         if read == 0 {
             return Ok(());
         }
-        take(buffer.get(..read).unwrap_or_default());
+        take(window.get(..read).unwrap_or_default());
+        position += read as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+
+    use super::*;
+
+    /// A file, and what is known of it, and then what somebody does to it.
+    fn is_beginning_after(size_bytes: u64, meanwhile: impl FnOnce(&mut File)) -> bool {
+        let mut file = tempfile::tempfile().unwrap();
+        let content = vec![b'a'; usize::try_from(size_bytes).unwrap()];
+        file.write_all(&content).unwrap();
+        let before = Fingerprint::of(&file.metadata().unwrap());
+        let (_, hash) = whole(&file, size_bytes).unwrap();
+        meanwhile(&mut file);
+        is_beginning(&file, &before, &hash).unwrap()
+    }
+
+    #[test]
+    fn a_large_file_that_only_grew_is_what_was_read_and_more() {
+        let large = 2 * IN_MEMORY_BYTES;
+        let append = |file: &mut File| file.write_all(b"more").unwrap();
+        assert!(is_beginning_after(large, append));
+        assert!(!is_beginning_after(IN_MEMORY_BYTES, append), "read again");
+        assert!(!is_beginning_after(large, |_| ()), "written to within");
+        assert!(!is_beginning_after(large, |file| {
+            file.write_all(b"more").unwrap();
+            file.seek(SeekFrom::Start(1)).unwrap();
+            file.write_all(b"b").unwrap();
+        }));
+        assert!(!is_beginning_after(large, |file| file.set_len(1).unwrap()));
     }
 }

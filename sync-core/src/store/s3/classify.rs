@@ -121,7 +121,7 @@ fn kind_of(
 }
 
 /// The innermost message: the outer ones only say that dispatching failed.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(below) = cause.source() {
         cause = below;

@@ -7,6 +7,7 @@ use aws_sdk_s3::{
     Client,
     config::{
         IdentityCache, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+        StalledStreamProtectionConfig,
     },
 };
 use aws_smithy_http_client::{
@@ -96,6 +97,8 @@ pub(super) struct Clients {
     /// For uploads: the SDK counts the time that sending takes as waiting for the answer, so each of them brings a limit of
     /// its own ([`upload_limit`]).
     pub(super) uploads: Client,
+    /// For the stream of events, which is quiet for most of the time: whoever reads it has deadlines and retries.
+    pub(super) listens: Client,
     /// What the answers to both say of the store's clock.
     pub(super) clock: SharedClock,
 }
@@ -167,9 +170,15 @@ pub(super) async fn clients(config: &S3Config) -> Result<Clients, StoreError> {
             .connect_timeout(CONNECT_TIMEOUT)
             .build(),
     );
+    let listens = uploads
+        .clone()
+        // Once, for keys that are over: the next try takes new ones.
+        .retry_config(RetryConfig::standard().with_max_attempts(2))
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     Ok(Clients {
         requests: Client::from_conf(builder.build()),
         uploads: Client::from_conf(uploads.build()),
+        listens: Client::from_conf(listens.build()),
         clock,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns how they are sent. What is sent when, and what is remembered, is [`PartedUpload`]'s.
 
-use std::{fs::File, io, sync::Arc};
+use std::{fs::File, io, sync::Arc, time::Instant};
 
 use aws_sdk_s3::{
     error::ProvideErrorMetadata as _,
@@ -246,7 +246,12 @@ impl MultipartStore for S3Store {
         parts: &'a [SentPart],
         mode: &'a PutMode,
     ) -> BoxFuture<'a, Result<ETag, StoreError>> {
-        self.complete(key, upload, parts, mode).boxed()
+        async move {
+            let etag = self.complete(key, upload, parts, mode).await?;
+            self.written.note(key, Some(&etag), Instant::now());
+            Ok(etag)
+        }
+        .boxed()
     }
 
     fn abort_upload<'a>(

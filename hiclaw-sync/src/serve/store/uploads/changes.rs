@@ -11,7 +11,7 @@ use super::{
             condition::WriteCondition,
             details::Details,
         },
-        Edit, NewContent, ObjectRow, StoreError,
+        Edit, NewContent, ObjectRow, StoreError, Writing,
         query::{bucket_id, object, signed},
     },
     PartRow, UploadRow, part, parts, upload,
@@ -155,7 +155,8 @@ impl Edit<'_> {
                 parts_bytes,
             },
         };
-        self.replace(bucket, complete.bucket, complete.key, current, &row)?;
+        let names = (complete.bucket, complete.key);
+        self.replace(bucket, names, current, &row, Writing::Parts)?;
         self.forget_upload(&upload.id)?;
         Ok(row)
     }

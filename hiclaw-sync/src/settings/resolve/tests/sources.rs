@@ -94,6 +94,24 @@ fn root_and_workspace_follow_from_each_other() {
 }
 
 #[test]
+fn the_variable_of_the_root_is_the_option() {
+    let root = |flag: Option<&str>, variables: &[(&str, &str)]| {
+        let options = GlobalOptions {
+            root: flag.map(PathBuf::from),
+            ..GlobalOptions::default()
+        };
+        let settings = resolve(&options, &usual(variables));
+        (settings.root, settings.workspace)
+    };
+    let expected = |root: &str| (root.into(), Path::new(root).join("agents/alice"));
+    let home = ("HOME", "/data/agents/alice");
+    let (old, new) = (("HICLAW_ROOT", "/old"), ("AGENTTEAMS_ROOT", "/new"));
+    assert_eq!(root(None, &[home, new]), expected("/new"));
+    assert_eq!(root(None, &[old, new]), expected("/old"));
+    assert_eq!(root(Some("/r"), &[old]), expected("/r"));
+}
+
+#[test]
 fn keys_come_from_where_the_settings_say() {
     let source = |variables: &[(&str, &str)]| {
         let mut environment = environment(&[
