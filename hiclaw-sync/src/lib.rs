@@ -16,6 +16,7 @@ pub mod resident;
 pub mod serve;
 pub mod settings;
 pub mod target;
+pub mod validate;
 pub mod worker;
 
 pub use commands::run;

@@ -136,7 +136,7 @@ pub(crate) fn problems(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     if let Some(first) = report.held.first() {
         writeln!(
             out,
-            "held             {} deletes: {}",
+            "held             {}: {}",
             report.held.len(),
             first.reason
         )?;
@@ -271,12 +271,7 @@ fn status_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         )?;
     }
     if let Some(first) = status.held.first() {
-        writeln!(
-            out,
-            "held         {} deletes: {}",
-            status.held.len(),
-            first.reason
-        )?;
+        writeln!(out, "held         {}: {}", status.held.len(), first.reason)?;
     }
     Ok(())
 }

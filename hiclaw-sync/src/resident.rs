@@ -169,6 +169,7 @@ fn conflict_error(error: &ConflictError) -> ControlError {
         ConflictError::Session(_)
         | ConflictError::NoCopies { .. }
         | ConflictError::Changed { .. }
+        | ConflictError::InUse { .. }
         | ConflictError::Local(_)
         | ConflictError::Baseline(_)
         | _ => ERROR_FAILED,

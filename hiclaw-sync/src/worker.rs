@@ -2,7 +2,7 @@
 //!
 //! Owns finding out the team, which decides the mounts. Never synchronises anything.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, io, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use sync_core::{
@@ -20,6 +20,7 @@ use crate::{
     controller::ControllerClient,
     http::HttpClient,
     settings::{CredentialSource, Origin, Settings},
+    validate::{self, CommandValidator},
 };
 
 /// Documents that tell the team are no larger.
@@ -61,10 +62,27 @@ impl Worker {
         })
     }
 
-    /// Opens the mounts.
+    /// Opens the mounts. The layout's `validate` commands run as children of this process.
     pub async fn session(&self) -> anyhow::Result<Session> {
+        let mut environment: BTreeMap<_, _> = std::env::vars_os().collect();
+        let added = self.layout.runtime.env.iter();
+        environment.extend(added.map(|(name, value)| (name.into(), value.into())));
+        self.session_with(environment, validate::as_child()).await
+    }
+
+    /// The same with `validate` commands that have this environment and are run by `run`.
+    pub async fn session_with(
+        &self,
+        environment: BTreeMap<OsString, OsString>,
+        run: validate::Run,
+    ) -> anyhow::Result<Session> {
         let concurrency = self.settings.store.concurrency.get();
-        Ok(Session::open(&self.layout, self.store.clone(), concurrency).await?)
+        let session = Session::open(&self.layout, self.store.clone(), concurrency).await?;
+        let validator = CommandValidator::new(&self.layout, &self.settings, environment, run);
+        Ok(match validator {
+            Some(validator) => session.with_validator(Arc::new(validator)),
+            None => session,
+        })
     }
 
     /// Where the engine keeps its state: where its control socket is.

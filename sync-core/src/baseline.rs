@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Raised whenever the tables change; another version's baseline is thrown away.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 
 /// NORMAL: a power failure may lose the newest rows, which costs a comparison; a fsync per row would cost more.
 const PRAGMAS: &str =
@@ -377,9 +377,9 @@ pub enum RowChange {
 /// The table of rows; the collation of its key is the order that rows come in.
 const PATH_COLUMNS: &str = "path TEXT PRIMARY KEY, digest BLOB NOT NULL,
     local_size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, mode INTEGER, racy INTEGER,
-    etag TEXT, remote_size INTEGER, written INTEGER";
+    etag TEXT, remote_size INTEGER, written INTEGER, wal INTEGER";
 const COLUMNS: &str =
-    "path, digest, local_size, mtime, ctime, inode, mode, racy, etag, remote_size, written";
+    "path, digest, local_size, mtime, ctime, inode, mode, racy, etag, remote_size, written, wal";
 
 /// Reads a row; `None` for one that isn't ours (an unsafe path, a digest of another length).
 fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Row>> {
@@ -391,7 +391,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Row>> {
     let local = match row.get::<_, Option<i64>>(2)? {
         None => None,
         Some(_) => Some(LocalVersion {
-            fingerprint: read_fingerprint(row, 2)?,
+            fingerprint: read_fingerprint(row, 2)?.with_wal(row.get(11)?),
             certainty: if row.get::<_, i64>(7)? == 0 {
                 Certainty::Settled
             } else {
@@ -415,7 +415,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Row>> {
     }))
 }
 
-/// Size, mtime, ctime, inode, mode from five columns. SQLite's integers are signed; the bits are kept.
+/// Size, mtime, ctime, inode, mode from five columns, beside no write-ahead log. SQLite's integers are signed; the bits are kept.
 fn read_fingerprint(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Fingerprint> {
     Ok(Fingerprint {
         size_bytes: row.get::<_, i64>(first)?.cast_unsigned(),
@@ -423,6 +423,7 @@ fn read_fingerprint(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<F
         ctime_nanoseconds: row.get(first + 2)?,
         inode: row.get::<_, i64>(first + 3)?.cast_unsigned(),
         mode: row.get(first + 4)?,
+        wal_nanoseconds: 0,
     })
 }
 
@@ -440,7 +441,7 @@ fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
         .execute([row.path.as_str()])?;
     let fingerprint = row.local.map(|local| local.fingerprint);
     connection
-        .prepare_cached(&format!("INSERT OR REPLACE INTO path ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"))?
+        .prepare_cached(&format!("INSERT OR REPLACE INTO path ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"))?
         .execute(params![
             row.path.as_str(),
             row.digest.as_bytes().as_slice(),
@@ -453,6 +454,7 @@ fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
             row.remote.as_ref().map(|remote| remote.etag.as_str()),
             row.remote.as_ref().map(|remote| remote.size_bytes.cast_signed()),
             row.remote.as_ref().and_then(|remote| remote::write_time(remote.written)),
+            fingerprint.map(|fingerprint| fingerprint.wal_nanoseconds),
         ])
         .map(drop)
 }

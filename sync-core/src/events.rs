@@ -12,7 +12,7 @@
 //! late as the first ping. A ping is asked for every few seconds; when nothing at all comes for three of them the
 //! connection is taken for dead, whatever TCP thinks of it.
 //!
-//! A store without the stream is found by asking. It is asked again rarely, and polled meanwhile ([`Polls`]). A store
+//! A store without the stream is found by asking. It is asked again rarely, and polled meanwhile. A store
 //! that takes the request and then says nothing counts as one without: builds of MinIO after its last release hold events
 //! back until 4 KiB of them have come together.
 
@@ -27,7 +27,7 @@ pub(crate) mod tests;
 use std::{fmt, time::Duration};
 
 pub(crate) use self::{
-    gather::{Gather, Noted},
+    gather::{Company, Gather, Noted},
     polls::{Found, Polls},
 };
 pub use self::{

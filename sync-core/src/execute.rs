@@ -8,18 +8,20 @@
 mod attributes;
 pub(crate) mod carry;
 mod clear;
+mod databases;
 mod delete;
 mod fetch;
 mod incoming;
 mod merge;
 mod publish;
 mod rewritten;
+mod unit;
 mod upload;
 
 pub(crate) use self::attributes::{ObjectKind, kind, metadata};
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
@@ -33,16 +35,17 @@ use crate::{
     content,
     failpoint::Point,
     join::Observed,
-    layout::Executable,
+    layout::{Executable, ReloadUnit},
     merge::MergeRules,
     mount::OpenMount,
     path::RelPath,
     plan::{Direction, Handling, MountPlan, Task, local_problem},
     progress::Progress,
     reconcile::{Decision, reconcile},
-    report::{ConflictEntry, Entry, Problem, ProblemKind, Report},
+    report::{ConflictEntry, Entry, HeldEntry, Problem, ProblemKind, Report},
     root::LocalError,
     store::{ObjectStore, StoreError, StoreErrorKind, Support, probe},
+    validate::Validate,
 };
 
 /// What executing needs.
@@ -55,6 +58,10 @@ pub(crate) struct Context {
     pub(crate) direction: Direction,
     /// Inodes of the files that could not be sent so far.
     pub(crate) unsent: Mutex<HashSet<u64>>,
+    /// Who is asked before a reload unit is published.
+    pub(crate) validator: Option<Arc<dyn Validate>>,
+    /// Reload units of which nothing was published, although something is there.
+    pub(crate) withheld: Mutex<BTreeSet<ReloadUnit>>,
     /// One for each transfer that may be under way: files, parts and stretches of files share them.
     pub(crate) transfers: Semaphore,
     /// `ETag`s of the form of an MD5 turned out to be none.
@@ -92,6 +99,8 @@ pub(crate) enum Outcome {
     },
     /// Somebody changed the path first.
     Stale(RelPath),
+    /// It waits until a database is no longer used.
+    Held(HeldEntry),
     /// It can't be done.
     Problem(Problem),
     /// It can't be done now.
@@ -133,6 +142,8 @@ impl From<LocalError> for Failure {
         ];
         if gone.contains(&error.kind()) || content::is_link(&error) {
             Self::Stale
+        } else if error.kind() == std::io::ErrorKind::WouldBlock {
+            Self::Changing
         } else {
             Self::Local(error)
         }
@@ -180,6 +191,7 @@ pub(crate) async fn execute(
     context.note_sent(sent, executed);
     let mut deletes = without_halves_of_renames(context, deletes);
     delete::retain_certain(context, &mut deletes, &plan.doubtful).await?;
+    let deletes = unit::deletes(context, deletes);
     delete::run(context, deletes, executed).await
 }
 
@@ -363,6 +375,7 @@ impl Executed {
     pub(crate) fn take(&mut self, outcome: Outcome) -> Option<RowChange> {
         match outcome {
             Outcome::Stale(path) => self.stale.push(path),
+            Outcome::Held(held) => self.report.held.push(held),
             Outcome::Problem(problem) => self.report.problems.push(problem),
             Outcome::Unfinished(problem, path) => {
                 self.report.problems.push(problem);

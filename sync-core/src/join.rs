@@ -132,6 +132,7 @@ mod tests {
             ctime_nanoseconds: 0,
             inode: 0,
             mode: 0o644,
+            wal_nanoseconds: 0,
         };
         LocalEntry {
             path: path(text),

@@ -20,6 +20,7 @@ mod show;
 mod step;
 mod team;
 mod tree;
+mod unit;
 mod variables;
 
 pub use self::{
@@ -34,5 +35,6 @@ pub use self::{
     set::{EMBEDDED, Layout, LayoutSet},
     step::{Need, PullStep, RunStep, Step},
     team::{Team, TeamRole, team_from_agents_md},
+    unit::ReloadUnit,
     variables::{StoreKeys, Variable, Variables},
 };

@@ -37,6 +37,10 @@ pub struct Fingerprint {
     pub inode: u64,
     /// File type and permission bits as `st_mode` has them; without a type it is a file.
     pub mode: u32,
+    /// The mtime of a write-ahead log with content that stands beside the file, nanoseconds since the epoch; 0 for none.
+    /// Commits to a database change it and leave the file alone. Not the ctime, which a reader changes: SQLite gives a
+    /// log that it opens as root to the owner of the database. Only a look below a root knows it.
+    pub wal_nanoseconds: i64,
 }
 
 impl Fingerprint {
@@ -49,6 +53,26 @@ impl Fingerprint {
             ctime_nanoseconds: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
             inode: metadata.ino(),
             mode: metadata.mode() & (TYPE_BITS | 0o7777),
+            wal_nanoseconds: 0,
+        }
+    }
+
+    /// What a look at the log beside a file adds to the file's fingerprint; see [`Fingerprint::wal_nanoseconds`].
+    #[must_use]
+    pub fn wal_of(metadata: &std::fs::Metadata) -> i64 {
+        if metadata.is_file() && metadata.size() > 0 {
+            nanoseconds(metadata.mtime(), metadata.mtime_nsec())
+        } else {
+            0
+        }
+    }
+
+    /// This fingerprint beside another write-ahead log.
+    #[must_use]
+    pub fn with_wal(self, wal_nanoseconds: i64) -> Self {
+        Self {
+            wal_nanoseconds,
+            ..self
         }
     }
 
@@ -61,6 +85,7 @@ impl Fingerprint {
             ctime_nanoseconds: 0,
             inode: 0,
             mode: 0,
+            wal_nanoseconds: 0,
         }
     }
 
@@ -83,7 +108,9 @@ impl Fingerprint {
     /// ctime, which nobody can set, or on file systems without a real one the same mtime.
     #[must_use]
     pub fn is_racy(&self, now: SystemTime) -> bool {
-        self.is_close(self.ctime_nanoseconds, now) || self.is_close(self.mtime_nanoseconds, now)
+        self.is_close(self.ctime_nanoseconds, now)
+            || self.is_close(self.mtime_nanoseconds, now)
+            || (self.wal_nanoseconds != 0 && self.is_close(self.wal_nanoseconds, now))
     }
 
     /// The same for a file that we put in place at `now`: the rename gave it its ctime, so only the mtime counts.

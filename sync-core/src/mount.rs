@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     fs::{File, TryLockError},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
     time::SystemTime,
 };
 
@@ -29,6 +29,7 @@ use crate::{
     report::Side,
     root::{LocalError, Root, STATE_DIRECTORY},
     selection::Selection,
+    sqlite::Databases,
     stage::{self, RecoverError},
     store::{Capabilities, ObjectStore, Support},
 };
@@ -49,6 +50,7 @@ pub struct OpenMount {
     pub root: Arc<Root>,
     baseline: Mutex<Baseline>,
     capabilities: RwLock<Option<Capabilities>>,
+    databases: RwLock<Databases>,
     refused: Mutex<BTreeMap<RelPath, (RemoteVersion, String)>>,
     /// Whether the store keeps a `\` in a key, once that was asked.
     pub(crate) backslashes: tokio::sync::OnceCell<Support>,
@@ -159,6 +161,7 @@ impl OpenMount {
             root: Arc::new(root),
             baseline: Mutex::new(baseline),
             capabilities: RwLock::new(None),
+            databases: RwLock::default(),
             refused: Mutex::default(),
             backslashes: tokio::sync::OnceCell::new(),
             mirror: None,
@@ -202,6 +205,21 @@ impl OpenMount {
             .capabilities
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(capabilities);
+    }
+
+    /// Whether what comes for databases is applied. Whoever changes one keeps the guard until that is done.
+    pub(crate) fn databases(&self) -> RwLockReadGuard<'_, Databases> {
+        self.databases
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for changes of databases that are under way.
+    pub(crate) fn set_databases(&self, databases: Databases) {
+        *self
+            .databases
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = databases;
     }
 
     /// Deletes towards `side` in the last minutes that nobody approved.

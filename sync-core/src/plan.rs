@@ -14,6 +14,7 @@ mod planner;
 mod remote;
 mod renames;
 mod tally;
+mod units;
 
 use std::{
     collections::{BTreeSet, HashSet},

@@ -134,6 +134,12 @@ impl Decision {
             Self::Nothing | Self::RecordGone | Self::Forget => None,
         }
     }
+
+    /// True when the bucket's version has to be fetched.
+    #[must_use]
+    pub fn brings(self) -> bool {
+        matches!(self, Self::Download | Self::Merge | Self::Conflict(_))
+    }
 }
 
 /// Decides about one path. `local` and `remote` compare each side with the baseline; without a baseline a side is

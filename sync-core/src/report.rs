@@ -24,7 +24,7 @@ pub struct Report {
     pub conflicts: Vec<ConflictEntry>,
     /// Paths that could not be handled; everything else was.
     pub problems: Vec<Problem>,
-    /// Deletes that a brake holds back.
+    /// Deletes that a brake holds back, and changes of databases in use.
     pub held: Vec<HeldEntry>,
     /// Bytes of content received.
     pub bytes_in: u64,
@@ -142,16 +142,16 @@ pub enum ProblemKind {
     Incomplete,
 }
 
-/// A delete that a brake holds back.
+/// A delete that a brake holds back, or a change of a database that waits until nobody uses it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldEntry {
     /// Name of the mount.
     pub mount: String,
     /// Path relative to the mount.
     pub path: String,
-    /// The side that the file would be deleted on.
+    /// The side that the file would be changed on.
     pub side: Side,
-    /// Which brake, for people.
+    /// Which brake, or who uses the database, for people.
     pub reason: String,
 }
 

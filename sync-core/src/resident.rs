@@ -221,6 +221,7 @@ impl Resident {
     pub fn status(&self) -> Status {
         let mut status = self.shared.session.status();
         self.shared.state().describe(&mut status);
+        status.degraded = self.shared.session.degraded(&status.problems);
         status
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: no operation here leaves the directory or follows a symbolic link, whatever the path says and whatever
 //! others do to the tree meanwhile; the kernel checks (`openat2`, `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`).
 
+mod beside;
 mod copies;
 
 use std::{
@@ -18,17 +19,19 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags};
 
+use self::beside::wal_in;
 use crate::{
     failpoint::{self, Point},
     local::{Fingerprint, LocalKind},
     path::RelPath,
     spill::Spill,
+    sqlite::ContentFile,
 };
 
 /// The engine's own directory in a mount.
 pub const STATE_DIRECTORY: &str = ".hiclaw-sync";
 /// Staging, relative to the mount.
-const STAGING: &str = ".hiclaw-sync/tmp";
+pub(crate) const STAGING: &str = ".hiclaw-sync/tmp";
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
@@ -173,8 +176,16 @@ impl Root {
     }
 
     /// Opens a regular file for reading and takes its fingerprint from the open file.
-    pub fn open_file(&self, path: &RelPath) -> Result<(File, Fingerprint), LocalError> {
+    pub fn open_file(&self, path: &RelPath) -> Result<(ContentFile, Fingerprint), LocalError> {
         let failed = |error: io::Error| LocalError::new("read", path, error);
+        let file = self.open_regular(path).map_err(failed)?;
+        self.contents_opened.fetch_add(1, Ordering::Relaxed);
+        let fingerprint = self.fingerprint_of(path, &file).map_err(failed)?;
+        Ok((file, fingerprint))
+    }
+
+    /// Opens a regular file for reading.
+    pub(crate) fn open_regular(&self, path: &RelPath) -> io::Result<ContentFile> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let descriptor = rustix::fs::openat2(
             &self.descriptor,
@@ -182,18 +193,15 @@ impl Root {
             flags,
             Mode::empty(),
             BENEATH,
-        )
-        .map_err(|error| failed(error.into()))?;
-        self.contents_opened.fetch_add(1, Ordering::Relaxed);
-        let file = File::from(descriptor);
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(failed(io::Error::new(
+        )?;
+        let file = ContentFile::new(File::from(descriptor));
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "not a regular file",
-            )));
+            ));
         }
-        Ok((file, Fingerprint::of(&metadata)))
+        Ok(file)
     }
 
     /// What lies at `path`; `None` for nothing, also where its directory is missing, is a file or is a link.
@@ -214,10 +222,12 @@ impl Root {
         let metadata = File::from(descriptor)
             .metadata()
             .map_err(|error| LocalError::new("look at", path, error))?;
-        Ok(Some((
-            kind_of(metadata.file_type()),
-            Fingerprint::of(&metadata),
-        )))
+        let kind = kind_of(metadata.file_type());
+        let mut fingerprint = Fingerprint::of(&metadata);
+        if kind == LocalKind::File {
+            fingerprint = fingerprint.with_wal(wal_in(&parent, path.file_name()));
+        }
+        Ok(Some((kind, fingerprint)))
     }
 
     /// What keeps a file from being put at `path`, where a scan has found none.
@@ -270,9 +280,10 @@ impl Root {
         if found != *expected || file.metadata().map_err(failed)?.nlink() > 1 {
             return Ok(None);
         }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(permissions & 0o777))
+        let descriptor = file.file().map_err(failed)?;
+        rustix::fs::fchmod(descriptor, Mode::from_raw_mode(permissions & 0o777))
             .map_err(|error| failed(error.into()))?;
-        let after = Fingerprint::of(&file.metadata().map_err(failed)?);
+        let after = self.fingerprint_of(path, &file).map_err(failed)?;
         Ok(Some(if after.is_same_but_renamed(expected) {
             after
         } else {

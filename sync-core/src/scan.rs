@@ -10,7 +10,7 @@ use std::{ffi::OsStr, os::unix::fs::MetadataExt as _, path::Path};
 use self::walk::{DirEntry, Walk, WalkError};
 use crate::{
     layout::SyncMode,
-    local::{Fingerprint, LocalEntry, LocalKind},
+    local::{LocalEntry, LocalKind},
     order::KeyOrder,
     path::RelPath,
     report::ProblemKind,
@@ -99,11 +99,11 @@ fn look(
     if rules.rule_for(&path).sync == SyncMode::None {
         return None;
     }
-    match entry.metadata() {
-        Ok(metadata) => Some(ScanItem::Entry(LocalEntry {
+    match entry.fingerprint() {
+        Ok(fingerprint) => Some(ScanItem::Entry(LocalEntry {
             path,
             kind,
-            fingerprint: Fingerprint::of(&metadata),
+            fingerprint,
         })),
         Err(error) => fault(directory, &error),
     }

@@ -19,6 +19,7 @@ use crate::{
     layout::{Rule, Rules, SyncMode},
     path::RelPath,
     root::{LocalError, Root},
+    sqlite,
 };
 
 /// Names of ignore files; of two in one directory the later one has the last word.
@@ -83,13 +84,15 @@ impl Selection {
 
     /// True for a path that an ignore file excludes. Ignore files themselves are never excluded by a pattern, or a
     /// container that is made anew would not know what to ignore; with an ignored directory they are. A conflict copy
-    /// is ignored with the path that it is a copy of.
+    /// is ignored with the path that it is a copy of. So is what SQLite keeps beside a database.
     #[must_use]
     pub fn ignores(&self, path: &RelPath) -> bool {
         let Some(files) = &self.files else {
             return false;
         };
-        files.excludes(path) || conflict::origin(path).is_some_and(|origin| files.excludes(&origin))
+        files.excludes(path)
+            || conflict::origin(path).is_some_and(|origin| files.excludes(&origin))
+            || sqlite::is_part(files.root(), path)
     }
 
     /// True when nothing below `directory` can travel, so that nobody need enter it. False when in doubt.

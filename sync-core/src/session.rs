@@ -38,7 +38,9 @@ use crate::{
     path::{PathError, RelPath},
     progress::Progress,
     report::{Report, RequestCounts},
+    sqlite::Databases,
     store::{Capabilities, ObjectStore, StoreError, StoreErrorKind, Support, probe},
+    validate::Validate,
 };
 
 /// What a store is taken to do while nobody knows.
@@ -64,6 +66,7 @@ pub struct Session {
     /// The order that the store was last seen to list in.
     listing_order: RwLock<Option<ListingOrder>>,
     part_tasks: usize,
+    validator: Option<Arc<dyn Validate>>,
     probed: RwLock<Option<Capabilities>>,
     passes: tokio::sync::Mutex<()>,
 }
@@ -203,6 +206,7 @@ impl Session {
             concurrency,
             listing_order: RwLock::new(None),
             part_tasks: PART_TASKS,
+            validator: None,
             probed: RwLock::new(None),
             passes: tokio::sync::Mutex::new(()),
         };
@@ -218,10 +222,25 @@ impl Session {
         self
     }
 
+    /// Sets who is asked before files of a reload group are published.
+    #[must_use]
+    pub fn with_validator(mut self, validator: Arc<dyn Validate>) -> Self {
+        self.validator = Some(validator);
+        self
+    }
+
     /// The mounts, in the order of the layout.
     #[must_use]
     pub fn mounts(&self) -> &[Arc<OpenMount>] {
         &self.mounts
+    }
+
+    /// From the return of this on no database is changed here, or they are again. What is held is in the reports. Blocks
+    /// while the files of a batch are published.
+    pub fn set_databases(&self, databases: Databases) {
+        for mount in &self.mounts {
+            mount.set_databases(databases);
+        }
     }
 
     /// The store.

@@ -7,6 +7,7 @@
 
 mod aside;
 mod copies;
+mod directory;
 mod displaced;
 mod link;
 mod recovery;
@@ -18,6 +19,7 @@ use std::{fs::File, io, os::fd::OwnedFd, sync::Arc};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use self::copies::keep_copy;
+pub(crate) use self::directory::{StagedTree, create_directory};
 pub(crate) use self::writer::Writeback;
 pub use self::{
     aside::{KeptAside, keep_aside},

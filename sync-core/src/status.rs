@@ -29,12 +29,14 @@ pub struct Status {
     pub pending: u64,
     /// Age in seconds of the oldest change that waits because the store fails; 0 when none does.
     pub lag_seconds: u64,
-    /// Deletes that a brake holds.
+    /// Deletes that a brake holds, and changes of databases in use.
     pub held: Vec<HeldEntry>,
     /// Conflict copies in the mounts.
     pub conflicts: Vec<ConflictCopy>,
     /// Problems that the last look at their path had.
     pub problems: Vec<Problem>,
+    /// Reload groups of which a new version is invalid, so that the last good one stays: group, path and why.
+    pub degraded: Vec<String>,
     /// How local changes are noticed.
     pub watch: String,
     /// How changes in the bucket are heard of, by prefix; empty where nobody listens.

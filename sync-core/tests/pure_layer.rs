@@ -16,8 +16,8 @@ mod tests {
         "debounce",
         "backoff",
         "carry",
-        "mirror",
         "pace",
+        "mirror",
     ];
     const FORBIDDEN: [&str; 7] = [
         "tokio",

@@ -1,15 +1,14 @@
-//! `kill -9` at any moment: no partial file in the tree, no torn object in the bucket, the next run converges.
+//! `kill -9` at any moment: no partial file in the tree, no torn object in the bucket, the next run converges. The proxy lets
+//! so many requests through and holds the others, so that a run is killed at a moment that is known.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use testkit::proxy::{Fault, Rule};
 use testkit::{
     Bucket, Cli, PATIENCE, Proxy, Store, Worker, agent, on_store, tree, wait_for, wait_until,
 };
-use tokio::process::Child;
 
 on_store!(
     embedded,
@@ -28,6 +27,8 @@ on_store!(
 );
 
 const FILES: usize = 40;
+/// In every request for one of them.
+const FILES_PATH: &str = "/work/";
 
 fn files(version: &str) -> BTreeMap<String, Bytes> {
     let content = |number: usize| Bytes::from(format!("{version} {number}\n").repeat(2000));
@@ -36,23 +37,26 @@ fn files(version: &str) -> BTreeMap<String, Bytes> {
         .collect()
 }
 
-async fn kill_after(mut child: Child, proxy: &Proxy, requests: usize) -> Result<()> {
-    // A run that is over before that many requests was killed "after the end".
-    wait_for("enough requests", PATIENCE, async || {
-        Ok(proxy.requests().len() >= requests || child.try_wait()?.is_some())
+/// Kills a run when so many of its requests for files were answered and another one waits.
+async fn kill_after(cli: &Cli, command: &str, proxy: &Proxy, answered: usize) -> Result<()> {
+    proxy.clear();
+    proxy.add(Rule::new("", FILES_PATH, Fault::Hold).after(answered));
+    let mut child = cli.spawn(&[command])?;
+    wait_for("a request that is held", PATIENCE, async || {
+        if let Some(status) = child.try_wait()? {
+            bail!("the run is over before {answered} requests: {status}");
+        }
+        let requests = proxy.requests().into_iter();
+        let of_files: Vec<_> = requests
+            .filter(|seen| seen.path.contains(FILES_PATH))
+            .collect();
+        let done = of_files.iter().filter(|seen| seen.status.is_some());
+        Ok(done.count() == answered && of_files.len() > answered)
     })
     .await?;
-    Ok(child.kill().await?)
-}
-
-async fn slow_proxy(store: &Store) -> Result<Proxy> {
-    let proxy = Proxy::start(store.endpoint()).await?;
-    proxy.add(Rule::new(
-        "",
-        "/work/",
-        Fault::Delay(Duration::from_millis(15)),
-    ));
-    Ok(proxy)
+    child.kill().await?;
+    proxy.heal();
+    Ok(())
 }
 
 async fn prepared(store: &Store, proxy: &Proxy) -> Result<(Bucket, Cli)> {
@@ -88,15 +92,14 @@ fn assert_whole(found: &BTreeMap<String, Bytes>) {
 }
 
 async fn a_killed_pull(store: &'static Store) -> Result<()> {
-    for requests in [1, 4, 12, 25, 38] {
-        let proxy = slow_proxy(store).await?;
+    for requests in [0, 3, 11, 24, 39] {
+        let proxy = Proxy::start(store.endpoint()).await?;
         let (bucket, cli) = prepared(store, &proxy).await?;
         write_files(&cli, "old")?;
         put_files(&bucket, "old").await?;
         cli.ok(&["sync"]).await?;
         put_files(&bucket, "new").await?;
-        proxy.clear();
-        kill_after(cli.spawn(&["pull"])?, &proxy, requests).await?;
+        kill_after(&cli, "pull", &proxy, requests).await?;
         assert_whole(&tree::read(&cli.workspace())?);
 
         let ran = cli.ok(&["sync", "--json"]).await?;
@@ -117,14 +120,13 @@ async fn a_killed_pull(store: &'static Store) -> Result<()> {
 }
 
 async fn a_killed_push(store: &'static Store) -> Result<()> {
-    for requests in [1, 4, 12, 25, 38] {
-        let proxy = slow_proxy(store).await?;
+    for requests in [0, 3, 11, 24, 39] {
+        let proxy = Proxy::start(store.endpoint()).await?;
         let (bucket, cli) = prepared(store, &proxy).await?;
         put_files(&bucket, "old").await?;
         cli.ok(&["pull"]).await?;
         write_files(&cli, "new")?;
-        proxy.clear();
-        kill_after(cli.spawn(&["push"])?, &proxy, requests).await?;
+        kill_after(&cli, "push", &proxy, requests).await?;
         assert_whole(&bucket.tree(&agent::key("")).await?);
 
         let ran = cli.ok(&["sync", "--json"]).await?;
@@ -140,8 +142,8 @@ async fn a_killed_push(store: &'static Store) -> Result<()> {
 }
 
 async fn a_killed_sync_of_deletes(store: &'static Store) -> Result<()> {
-    for requests in [1, 3, 8] {
-        let proxy = slow_proxy(store).await?;
+    for requests in [0, 2, 7] {
+        let proxy = Proxy::start(store.endpoint()).await?;
         let (bucket, cli) = prepared(store, &proxy).await?;
         put_files(&bucket, "old").await?;
         cli.ok(&["pull"]).await?;
@@ -151,8 +153,7 @@ async fn a_killed_sync_of_deletes(store: &'static Store) -> Result<()> {
                 .delete(&agent::key(&format!("work/{:02}.txt", number + FILES / 2)))
                 .await?;
         }
-        proxy.clear();
-        kill_after(cli.spawn(&["sync"])?, &proxy, requests).await?;
+        kill_after(&cli, "sync", &proxy, requests).await?;
         cli.ok(&["sync"]).await?;
         let expected: Vec<_> = files("old")
             .into_iter()

@@ -224,6 +224,13 @@ async fn watch_prints_json_lines_and_stops_cleanly(store: &'static Store) -> Res
         Ok(bucket.get(&agent::key("memory/a.md")).await?.is_some())
     })
     .await?;
+    // A stop ends the pass under way, and what it did is not told any more.
+    wait_for("the engine to know of it", PATIENCE, async || {
+        let status = cli.run(&["status", "--json"]).await?.json()?;
+        let uploaded = status.pointer("/totals/uploaded").and_then(Value::as_u64);
+        Ok(uploaded == Some(1))
+    })
+    .await?;
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("a process id of 0")?;
     rustix::process::kill_process(pid, Signal::TERM)?;
     let ran = testkit::cli::finish(watch).await?;

@@ -19,6 +19,7 @@ pub mod measure;
 pub mod model;
 pub mod observe;
 pub mod openclaw;
+pub mod process;
 pub mod proxy;
 pub mod runtime;
 pub mod store;

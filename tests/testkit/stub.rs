@@ -142,12 +142,6 @@ impl Stub {
             .cloned()
             .collect()
     }
-
-    /// Everything received so far.
-    #[must_use]
-    pub fn all_received(&self) -> Vec<Received> {
-        lock(&self.state.requests).clone()
-    }
 }
 
 impl State {

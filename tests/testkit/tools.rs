@@ -26,14 +26,14 @@ pub enum Tool {
     S5cmd,
     /// The OpenClaw gateway, with the node that runs it.
     Openclaw,
-    /// The Garage server, which is installed only when it is asked for.
-    Garage,
     /// buildah, which builds images without an engine.
     Buildah,
     /// A static busybox.
     Busybox,
     /// A Python that knows what Kubernetes and Compose accept.
     Manifests,
+    /// The Garage server, which is installed only when it is asked for.
+    Garage,
 }
 
 impl Tool {
@@ -48,9 +48,9 @@ impl Tool {
             Self::Rclone => "rclone",
             Self::S5cmd => "s5cmd",
             Self::Openclaw => "openclaw",
-            Self::Garage => "garage",
             Self::Buildah | Self::Busybox => "buildah",
             Self::Manifests => "manifests",
+            Self::Garage => "garage",
         }
     }
 
@@ -68,10 +68,10 @@ impl Tool {
             Self::Rclone => "bin/rclone",
             Self::S5cmd => "bin/s5cmd",
             Self::Openclaw => "openclaw/node_modules/.bin/openclaw",
-            Self::Garage => "cargo/bin/garage",
             Self::Buildah => "bin/buildah",
             Self::Busybox => "bin/busybox",
             Self::Manifests => "manifests/bin/python",
+            Self::Garage => "cargo/bin/garage",
         });
         let skipped = cache.join("skipped").join(self.name());
         match fs::read_to_string(skipped) {

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::agent;
 use crate::bucket::Bucket;
 use crate::cli::{environment, exit_code};
+use crate::process::{Process, descendants, kill, program_of, resident_bytes, ticks_of};
 use crate::runtime::{Manners, Runtime};
 use crate::tools;
 use crate::wait::{PATIENCE, wait_until};
@@ -26,6 +27,16 @@ pub struct Builder {
     options: Vec<String>,
     runtime: Choice,
     program: Program,
+    position: Position,
+}
+
+/// Where the program stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// A child of the test.
+    Child,
+    /// The first process of a PID namespace, as in a container.
+    First,
 }
 
 /// What the worker runs.
@@ -122,6 +133,14 @@ impl Builder {
         self
     }
 
+    /// Runs it as the first process of a PID namespace of its own. Its own processes are [`Worker::processes`] then; the test's
+    /// child is `unshare`.
+    #[must_use]
+    pub fn as_first_process(mut self) -> Self {
+        self.position = Position::First;
+        self
+    }
+
     /// The stand-in's script, as [`Builder::as_program`] would install it: for a program that comes from the bucket.
     pub fn program_text(&self, prelude: &str) -> Result<String> {
         let records = self.records()?;
@@ -178,6 +197,9 @@ impl Builder {
                     std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&path)))?;
             }
         }
+        if self.position == Position::First {
+            command = first_process(command.get_program());
+        }
         command
             .args(["--root".as_ref(), self.root().as_os_str()])
             .args(&self.options)
@@ -199,6 +221,25 @@ impl Builder {
             runtime,
             ended: None,
         })
+    }
+}
+
+/// What makes a program the first process of a PID namespace. The end of `unshare` is its end.
+const NAMESPACE: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+
+fn first_process(program: &std::ffi::OsStr) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(NAMESPACE).arg(program);
+    command
+}
+
+/// Why [`Builder::as_first_process`] can't be used here; `None` when it can.
+#[must_use]
+pub fn no_namespace() -> Option<String> {
+    match Command::new("unshare").args(NAMESPACE).arg("true").output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("unshare: {error}")),
     }
 }
 
@@ -225,6 +266,7 @@ impl Worker {
             options,
             runtime: Choice::Command(Manners::Good),
             program: Program::default(),
+            position: Position::Child,
         })
     }
 
@@ -345,6 +387,13 @@ impl Worker {
         Ok(builder)
     }
 
+    /// All processes below the test's child, parents before children.
+    #[must_use]
+    pub fn processes(&self) -> Vec<Process> {
+        let below = descendants(self.child.id()).into_iter();
+        below.filter_map(Process::look).collect()
+    }
+
     /// The processes it started that run another program than its own: the runtime and what that started.
     pub fn children(&self) -> Result<Vec<u32>> {
         let own = program_of(self.child.id()).context("worker-entrypoint does not run")?;
@@ -386,70 +435,4 @@ impl Drop for Worker {
             self.ended = Some(0);
         }
     }
-}
-
-fn kill(pid: u32) {
-    // One that is gone already needs no kill.
-    i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .and_then(|pid| kill_process(pid, Signal::KILL).ok());
-}
-
-/// All processes below `ancestor`, parents before children.
-fn descendants(ancestor: u32) -> Vec<u32> {
-    let mut parents = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
-            continue;
-        };
-        if let Some(parent) = field(&entry.path().join("stat"), 3) {
-            parents.push((pid, parent));
-        }
-    }
-    let mut found = vec![ancestor];
-    let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, of)| u64::from(parent) == *of)
-                .map(|(pid, _)| *pid),
-        );
-        next += 1;
-    }
-    found.split_off(1)
-}
-
-fn program_of(pid: u32) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/{pid}/exe")).ok()
-}
-
-fn ticks_of(stat: &Path) -> Option<u64> {
-    Some(field(stat, 13)? + field(stat, 14)?)
-}
-
-fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
-/// A number of `/proc/PID/stat`, counted as in proc(5) but from 0; the command's name may hold anything, so the fields
-/// are counted from its closing parenthesis.
-fn field(stat: &Path, number: usize) -> Option<u64> {
-    let text = fs::read_to_string(stat).ok()?;
-    text.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(number.checked_sub(2)?)?
-        .parse()
-        .ok()
 }

@@ -11,7 +11,8 @@ use std::{
 
 use hiclaw_sync::{
     resident,
-    worker::{Worker, place, read_object},
+    validate::{Invocation, Refusal, Run},
+    worker::{Worker, read_object},
 };
 use sync_core::{
     backoff::Backoff,
@@ -20,12 +21,16 @@ use sync_core::{
     report::{ProblemKind, Report},
     resident::{Event, Resident, ResidentSettings},
     session::{Direction, PassError, PassRequest, Session, SessionError},
+    sqlite::Databases,
     status::Status,
-    store::{ObjectStore, StoreError},
+    store::{ObjectStore, StoreError, StoreErrorKind},
 };
 use tokio::sync::{Mutex, broadcast};
 
-use crate::engine::{BoxFuture, Engine, EngineError, Published};
+use crate::{
+    command::{self, Place},
+    engine::{BoxFuture, Engine, EngineError, Published, chain},
+};
 
 /// Changes that may wait for a slow reload; what is lost is made up for by reloading everything.
 const PUBLISHED_KEPT: usize = 64;
@@ -50,11 +55,17 @@ pub struct SyncEngine {
 
 impl SyncEngine {
     /// Opens the worker's mounts. Sends nothing to the store.
-    pub async fn open(worker: &Worker, settings: ResidentSettings) -> anyhow::Result<Self> {
+    pub async fn open(
+        worker: &Worker,
+        settings: ResidentSettings,
+        place: &Place,
+    ) -> anyhow::Result<Self> {
+        let environment = (*place.environment).clone();
+        let session = worker.session_with(environment, runner()).await?;
         Ok(Self {
-            session: Arc::new(worker.session().await?),
+            session: Arc::new(session),
             store: worker.store.clone(),
-            place: place(&worker.settings),
+            place: hiclaw_sync::worker::place(&worker.settings),
             state_directory: worker.state_directory(),
             settings,
             published: broadcast::channel(PUBLISHED_KEPT).0,
@@ -96,9 +107,9 @@ impl SyncEngine {
         Ok(())
     }
 
-    async fn end(&self) -> Result<Report, EngineError> {
+    async fn end(&self) -> Result<Option<Report>, EngineError> {
         let Some(engine) = self.running.lock().await.take() else {
-            return Ok(Report::default());
+            return Ok(None);
         };
         let operation = "send the last changes to";
         let mut result = engine
@@ -120,7 +131,7 @@ impl SyncEngine {
         }
         let last = result.map_err(|error| self.pass_error(operation, error))?;
         sent.absorb(last);
-        Ok(sent)
+        Ok(Some(sent))
     }
 
     fn pass_error(&self, operation: &'static str, error: PassError) -> EngineError {
@@ -134,6 +145,12 @@ impl SyncEngine {
     fn store_error(&self, operation: &'static str, error: StoreError) -> EngineError {
         if error.kind.is_transient() {
             EngineError::Unreachable {
+                place: self.place.clone(),
+                source: Box::new(error),
+            }
+        } else if error.kind == StoreErrorKind::Denied {
+            EngineError::Denied {
+                operation,
                 place: self.place.clone(),
                 source: Box::new(error),
             }
@@ -153,6 +170,24 @@ impl SyncEngine {
             source: source.into(),
         }
     }
+}
+
+/// Runs the layout's `validate` commands: no other part of the program may wait for children.
+fn runner() -> Run {
+    Arc::new(|invocation| Box::pin(run(invocation)))
+}
+
+async fn run(invocation: Invocation) -> Result<(), Refusal> {
+    let place = Place {
+        directory: invocation.directory,
+        environment: invocation.environment,
+    };
+    let (result, words) =
+        command::run_listening(&invocation.command, &place, invocation.limit).await;
+    result.map_err(|error| Refusal {
+        why: chain(&error),
+        words,
+    })
 }
 
 /// True when trying the last flush again may do better: the store failed for the moment, or a file was being written to.
@@ -203,6 +238,15 @@ impl Engine for SyncEngine {
         Box::pin(self.start())
     }
 
+    fn hold_databases(&self) -> BoxFuture<'_, Result<(), EngineError>> {
+        let session = self.session.clone();
+        Box::pin(async move {
+            tokio::task::spawn_blocking(move || session.set_databases(Databases::InUse))
+                .await
+                .map_err(|error| self.failed("hold databases of", error))
+        })
+    }
+
     fn read_object<'a>(
         &'a self,
         key: &'a ObjectKey,
@@ -214,7 +258,7 @@ impl Engine for SyncEngine {
         })
     }
 
-    fn drain(&self) -> BoxFuture<'_, Result<Report, EngineError>> {
+    fn drain(&self) -> BoxFuture<'_, Result<Option<Report>, EngineError>> {
         Box::pin(self.end())
     }
 

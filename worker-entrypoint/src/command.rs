@@ -8,7 +8,7 @@ use std::{
     os::fd::OwnedFd,
     path::PathBuf,
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -40,6 +40,17 @@ pub enum Output {
     /// Nobody sees it.
     Discard,
 }
+
+/// Where the lines of a command go.
+#[derive(Clone, Copy)]
+enum Sink<'a> {
+    Log,
+    /// Kept, up to [`LINES_KEPT`].
+    Keep(&'a Mutex<Vec<String>>),
+}
+
+/// Lines that are kept of a command's standard error.
+const LINES_KEPT: usize = 50;
 
 /// A command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -82,12 +93,46 @@ pub async fn run(
     limit: Duration,
     output: Output,
 ) -> Result<(), CommandError> {
-    let (program, mut child) = start(command, place, output)?;
+    let streams = match output {
+        Output::Log => [Stdio::piped(), Stdio::piped()],
+        Output::Discard => [Stdio::null(), Stdio::null()],
+    };
+    run_into(command, place, limit, streams, Sink::Log).await
+}
+
+/// The same, and gives the first lines of its standard error instead of logging them.
+pub async fn run_listening(
+    command: &[String],
+    place: &Place,
+    limit: Duration,
+) -> (Result<(), CommandError>, Vec<String>) {
+    let words = Mutex::default();
+    let streams = [Stdio::null(), Stdio::piped()];
+    let result = run_into(command, place, limit, streams, Sink::Keep(&words)).await;
+    (
+        result,
+        words.into_inner().unwrap_or_else(PoisonError::into_inner),
+    )
+}
+
+async fn run_into(
+    command: &[String],
+    place: &Place,
+    limit: Duration,
+    streams: [Stdio; 2],
+    sink: Sink<'_>,
+) -> Result<(), CommandError> {
+    let (program, mut child) = start(command, place, streams)?;
     let guard = Guard(Some(child.group()));
     let work = async {
         let stdout = child.stdout.take().map(OwnedFd::from);
         let stderr = child.stderr.take().map(OwnedFd::from);
-        let lines = async { tokio::join!(log(&program, stdout), log(&program, stderr)) };
+        let lines = async {
+            tokio::join!(
+                take_lines(&program, stdout, sink),
+                take_lines(&program, stderr, sink)
+            )
+        };
         tokio::pin!(lines);
         let exit = tokio::select! {
             exit = child.ended() => exit,
@@ -118,13 +163,10 @@ pub async fn run(
 fn start(
     command: &[String],
     place: &Place,
-    output: Output,
+    streams: [Stdio; 2],
 ) -> Result<(String, Child), CommandError> {
     let (program, arguments) = command.split_first().ok_or(CommandError::Empty)?;
-    let stream = || match output {
-        Output::Log => Stdio::piped(),
-        Output::Discard => Stdio::null(),
-    };
+    let [stdout, stderr] = streams;
     let mut prepared = Command::new(program);
     prepared
         .args(arguments)
@@ -132,8 +174,8 @@ fn start(
         .env_clear()
         .envs(place.environment.iter())
         .stdin(Stdio::null())
-        .stdout(stream())
-        .stderr(stream());
+        .stdout(stdout)
+        .stderr(stderr);
     let child = process::spawn(&mut prepared).map_err(|source| CommandError::Start {
         program: program.clone(),
         source,
@@ -160,8 +202,8 @@ impl Drop for Guard {
     }
 }
 
-/// Sends every line of a pipe to the log, until it is closed.
-async fn log(program: &str, stream: Option<OwnedFd>) {
+/// Takes every line of a pipe, until it is closed.
+async fn take_lines(program: &str, stream: Option<OwnedFd>, sink: Sink<'_>) {
     let Some(stream) = stream else { return };
     let reader = match pipe::Receiver::from_owned_fd(stream) {
         Ok(reader) => tokio::io::BufReader::new(reader),
@@ -172,7 +214,16 @@ async fn log(program: &str, stream: Option<OwnedFd>) {
     };
     let mut lines = reader.split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
-        tracing::info!(program, "{}", String::from_utf8_lossy(&line).trim_end());
+        let line = String::from_utf8_lossy(&line);
+        match sink {
+            Sink::Log => tracing::info!(program, "{}", line.trim_end()),
+            Sink::Keep(kept) => {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                if kept.len() < LINES_KEPT {
+                    kept.push(line.trim_end().to_owned());
+                }
+            }
+        }
     }
 }
 

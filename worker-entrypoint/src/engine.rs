@@ -23,15 +23,19 @@ pub trait Engine: Send + Sync {
     /// From here on changes travel in both directions and the control socket is open. Called once.
     fn start_mirror(&self) -> BoxFuture<'_, Result<(), EngineError>>;
 
+    /// From here on the runtime may have any database open: what comes for one is held until the worker's next start. Waits
+    /// for what is being put in its place.
+    fn hold_databases(&self) -> BoxFuture<'_, Result<(), EngineError>>;
+
     /// A small object, past all rules; `None` where there is none.
     fn read_object<'a>(
         &'a self,
         key: &'a ObjectKey,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, EngineError>>;
 
-    /// Sends everything that changed and ends the engine. Nothing writes any more. Does nothing before
+    /// Sends everything that changed and ends the engine. Nothing writes any more. `None`, and nothing done, before
     /// [`start_mirror`](Self::start_mirror).
-    fn drain(&self) -> BoxFuture<'_, Result<Report, EngineError>>;
+    fn drain(&self) -> BoxFuture<'_, Result<Option<Report>, EngineError>>;
 
     /// The changed files that the bucket does not hold yet, for messages. Blocks on the file system.
     fn unsent(&self) -> Vec<String>;
@@ -105,6 +109,17 @@ pub enum EngineError {
         /// What was tried.
         operation: &'static str,
         /// Endpoint and bucket, or the path or key in question.
+        place: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store refuses it.
+    #[error("can't {operation} {place}")]
+    Denied {
+        /// What was tried.
+        operation: &'static str,
+        /// Endpoint and bucket.
         place: String,
         /// The cause.
         #[source]

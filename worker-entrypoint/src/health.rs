@@ -158,12 +158,14 @@ impl View {
                 return Err(format!("stopping: the runtime ended with {exit}"));
             }
         }
-        match self
-            .engine
-            .as_ref()
-            .and_then(|status| status.outage.as_ref())
+        if let Some(engine) = &self.engine
+            && let Some(outage) = &engine.outage
         {
-            Some(outage) => Err(format!("degraded: {outage}")),
+            return Err(format!("degraded: {outage}"));
+        }
+        let degraded = self.engine.iter().flat_map(|status| &status.degraded);
+        match degraded.cloned().reduce(|all, one| format!("{all}; {one}")) {
+            Some(why) => Err(format!("degraded: {why}")),
             None => Ok(()),
         }
     }
@@ -244,6 +246,15 @@ mod tests {
                 "{reason}"
             );
         }
+    }
+
+    #[test]
+    fn a_group_that_is_held_back_degrades_a_worker() {
+        let mut view = view(Stage::Running, Some(State::Ready), None);
+        let status = view.engine.get_or_insert_default();
+        status.degraded = vec!["config: x: invalid".to_owned(), "skills: y: no".to_owned()];
+        let reason = view.readiness().unwrap_err();
+        assert_eq!(reason, "degraded: config: x: invalid; skills: y: no");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) struct Weight {
     pub(super) heavy: Vec<Heavy>,
 }
 
-/// Walks the whole directory, also what is left out. What can't be read is not counted.
+/// Walks the whole directory, also what is left out, but for the engine's own files. What can't be read is not counted.
 pub(super) fn weigh(mount: &Mount) -> Weight {
     let mut weight = Weight::default();
     let rules = Arc::new(mount.rules.clone());
@@ -71,13 +71,13 @@ pub(super) fn weigh(mount: &Mount) -> Weight {
             let Some(below) = below(path.as_ref(), &entry.file_name()) else {
                 continue;
             };
+            // The engine's own.
+            if below.file_name() == STATE_DIRECTORY {
+                continue;
+            }
             let Ok(kind) = entry.file_type() else {
                 continue;
             };
-            if below.file_name() == STATE_DIRECTORY {
-                // The engine's own weight is none of the agent's.
-                continue;
-            }
             if kind.is_dir() {
                 let enters = travel == Travel::Yes && !selection.hides(&below);
                 let travel = if enters { Travel::Yes } else { Travel::No };

@@ -32,6 +32,8 @@ struct Line {
     ctime: i64,
     inode: u64,
     mode: u32,
+    #[serde(default)]
+    wal: i64,
     ours: u64,
     kept: bool,
     back: bool,
@@ -111,6 +113,7 @@ impl From<&Displacement> for Line {
             ctime_nanoseconds,
             inode,
             mode,
+            wal_nanoseconds,
         } = displacement.expected;
         Self {
             staged: displacement.staged_name.clone(),
@@ -120,6 +123,7 @@ impl From<&Displacement> for Line {
             ctime: ctime_nanoseconds,
             inode,
             mode,
+            wal: wal_nanoseconds,
             ours: displacement.staged_inode,
             kept: displacement.fate == Fate::Kept,
             back: displacement.surprise == Surprise::PutBack,
@@ -139,6 +143,7 @@ impl From<Line> for Displacement {
                 ctime_nanoseconds: line.ctime,
                 inode: line.inode,
                 mode: line.mode,
+                wal_nanoseconds: line.wal,
             },
             digest: line.digest.as_deref().and_then(Digest::from_base64),
             staged_inode: line.ours,
@@ -170,6 +175,7 @@ mod tests {
                 ctime_nanoseconds: -1,
                 inode: u64::MAX,
                 mode: 0o7777,
+                wal_nanoseconds: 9,
             },
             digest: (name == "b").then(|| Digest::from_bytes([7; 32])),
             staged_inode: 3,

@@ -7,6 +7,7 @@ pub(super) fn row(path: &str) -> Row {
         ctime_nanoseconds: 7,
         inode: u64::MAX,
         mode: 0o644,
+        wal_nanoseconds: 11,
     };
     Row {
         path: RelPath::new(path).unwrap(),

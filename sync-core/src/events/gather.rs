@@ -8,6 +8,8 @@
 //! - nothing waits for longer than the greatest delay, however much follows
 //! - what is said to be gone waits until for two seconds nothing more is said to be: whoever empties a prefix by accident
 //!   does so key by key, and the brakes must see all of it in one plan
+//! - what belongs together, as a skill does, waits until for half a second nothing more of such is written: whoever writes it
+//!   does so key by key, and half of it must not be seen
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -22,8 +24,15 @@ const MAX_PATHS: usize = 20_000;
 /// More hints of one path than this become [`Hint::Unknown`].
 const MAX_HINTS: usize = 16;
 /// Removals are looked at once there was none for so long, and this long after the first at the latest.
-const REMOVED_QUIET: Duration = Duration::from_secs(2);
-const REMOVED_DELAY: Duration = Duration::from_secs(30);
+const REMOVED: Patience = Patience {
+    quiet: Duration::from_secs(2),
+    delay: Duration::from_secs(30),
+};
+/// The same for what belongs together.
+const TOGETHER: Patience = Patience {
+    quiet: Duration::from_millis(500),
+    delay: Duration::from_secs(10),
+};
 
 /// What was noted of one mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,18 +63,64 @@ impl Noted {
     }
 }
 
+/// Whether a path is read as one thing with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// It stands for itself.
+    Alone,
+    /// It belongs to a directory that is published as a whole.
+    Together,
+}
+
+/// How long hints wait: for quiet, and at most.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    quiet: Duration,
+    delay: Duration,
+}
+
+/// Hints that wait for the same reason.
+#[derive(Debug)]
+struct Heap {
+    patience: Patience,
+    mounts: BTreeMap<MountIndex, Noted>,
+    /// When the first and the last of them were noted.
+    times: Option<(Instant, Instant)>,
+}
+
+impl Heap {
+    fn new(patience: Patience) -> Self {
+        Self {
+            patience,
+            mounts: BTreeMap::new(),
+            times: None,
+        }
+    }
+
+    fn touch(&mut self, now: Instant) {
+        let first = self.times.map_or(now, |(first, _)| first);
+        self.times = Some((first, now));
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let Patience { quiet, delay } = self.patience;
+        self.times
+            .map(|(first, last)| (last + quiet).min(first + delay))
+    }
+
+    fn take(&mut self) -> BTreeMap<MountIndex, Noted> {
+        self.times = None;
+        std::mem::take(&mut self.mounts)
+    }
+}
+
 /// Hints that wait to be looked at.
 #[derive(Debug)]
 pub(crate) struct Gather {
-    quiet: Duration,
-    max_delay: Duration,
-    mounts: BTreeMap<MountIndex, Noted>,
-    /// When the first and the last of `mounts` were noted.
-    times: Option<(Instant, Instant)>,
+    alone: Heap,
+    together: Heap,
     /// What is said to be gone.
-    removed: BTreeMap<MountIndex, Noted>,
-    /// When the first and the last of `removed` were noted.
-    removed_times: Option<(Instant, Instant)>,
+    removed: Heap,
     /// What was looked at and has to be looked at again, not before its time.
     later: BTreeMap<(Instant, MountIndex), Noted>,
 }
@@ -73,25 +128,33 @@ pub(crate) struct Gather {
 impl Gather {
     pub(crate) fn new(settings: &EventSettings) -> Self {
         Self {
-            quiet: settings.quiet,
-            max_delay: settings.max_delay,
-            mounts: BTreeMap::new(),
-            times: None,
-            removed: BTreeMap::new(),
-            removed_times: None,
+            alone: Heap::new(Patience {
+                quiet: settings.quiet,
+                delay: settings.max_delay,
+            }),
+            together: Heap::new(TOGETHER),
+            removed: Heap::new(REMOVED),
             later: BTreeMap::new(),
         }
     }
 
     /// Takes a hint.
-    pub(crate) fn note(&mut self, mount: MountIndex, path: RelPath, hint: Hint, now: Instant) {
-        let (mounts, times) = if hint == Hint::Removed {
-            (&mut self.removed, &mut self.removed_times)
-        } else {
-            (&mut self.mounts, &mut self.times)
+    pub(crate) fn note(
+        &mut self,
+        mount: MountIndex,
+        path: RelPath,
+        hint: Hint,
+        company: Company,
+        now: Instant,
+    ) {
+        let heap = match (&hint, company) {
+            (Hint::Removed, _) => &mut self.removed,
+            (Hint::Written(_) | Hint::Unknown, Company::Together) => &mut self.together,
+            (Hint::Written(_) | Hint::Unknown, Company::Alone) => &mut self.alone,
         };
-        touch(times, now);
-        let noted = mounts
+        heap.touch(now);
+        let noted = heap
+            .mounts
             .entry(mount)
             .or_insert_with(|| Noted::Paths(BTreeMap::new()));
         noted.add(path, hint);
@@ -99,8 +162,8 @@ impl Gather {
 
     /// Takes that anything in a mount may have changed.
     pub(crate) fn note_everything(&mut self, mount: MountIndex, now: Instant) {
-        touch(&mut self.times, now);
-        self.mounts.insert(mount, Noted::Everything);
+        self.alone.touch(now);
+        self.alone.mounts.insert(mount, Noted::Everything);
     }
 
     /// Takes back what could not be settled; it is due at `at`.
@@ -115,27 +178,20 @@ impl Gather {
 
     /// When something is due; `None` when nothing waits.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let noted = self
-            .times
-            .map(|(first, last)| (last + self.quiet).min(first + self.max_delay));
+        let heaps = [&self.alone, &self.together, &self.removed];
         let later = self.later.keys().next().map(|(at, _)| *at);
-        let waiting = noted.into_iter().chain(self.removed_deadline());
+        let waiting = heaps.into_iter().filter_map(Heap::deadline);
         waiting.chain(later).min()
     }
 
-    fn removed_deadline(&self) -> Option<Instant> {
-        self.removed_times
-            .map(|(first, last)| (last + REMOVED_QUIET).min(first + REMOVED_DELAY))
-    }
-
-    /// Removes and gives everything that was noted, and what of the rest is due at `now`.
+    /// Removes and gives everything that was noted and waits for no company, and what of the rest is due at `now`.
     pub(crate) fn take(&mut self, now: Instant) -> BTreeMap<MountIndex, Noted> {
-        self.times = None;
-        let mut taken = std::mem::take(&mut self.mounts);
-        if self.removed_deadline().is_some_and(|at| at <= now) {
-            self.removed_times = None;
-            for (mount, noted) in std::mem::take(&mut self.removed) {
-                join(&mut taken, mount, noted);
+        let mut taken = self.alone.take();
+        for heap in [&mut self.together, &mut self.removed] {
+            if heap.deadline().is_some_and(|at| at <= now) {
+                for (mount, noted) in heap.take() {
+                    join(&mut taken, mount, noted);
+                }
             }
         }
         while let Some(entry) = self.later.first_entry()
@@ -149,17 +205,11 @@ impl Gather {
 
     /// Forgets everything: a look at all there is begins.
     pub(crate) fn clear(&mut self) {
-        self.mounts.clear();
+        for heap in [&mut self.alone, &mut self.together, &mut self.removed] {
+            heap.take();
+        }
         self.later.clear();
-        self.removed.clear();
-        self.times = None;
-        self.removed_times = None;
     }
-}
-
-fn touch(times: &mut Option<(Instant, Instant)>, now: Instant) {
-    let first = times.map_or(now, |(first, _)| first);
-    *times = Some((first, now));
 }
 
 /// Adds what was noted of a mount to what is known of all.
@@ -209,10 +259,16 @@ mod tests {
     fn a_key_is_due_when_it_is_quiet_and_never_later_than_the_greatest_delay() {
         let (mut gather, start) = (gather(), Instant::now());
         assert_eq!(gather.deadline(), None);
-        gather.note(MOUNT, path("a"), Hint::Unknown, start);
+        gather.note(MOUNT, path("a"), Hint::Unknown, Company::Alone, start);
         assert_eq!(gather.deadline(), Some(start + ms(50)));
         for step in 1..=20 {
-            gather.note(MOUNT, path("a"), Hint::Unknown, start + ms(40 * step));
+            gather.note(
+                MOUNT,
+                path("a"),
+                Hint::Unknown,
+                Company::Alone,
+                start + ms(40 * step),
+            );
         }
         assert_eq!(gather.deadline(), Some(start + ms(150)));
         assert_eq!(gather.take(start + ms(150)).len(), 1);
@@ -224,12 +280,12 @@ mod tests {
         let (mut gather, start) = (gather(), Instant::now());
         let tag = |number: usize| Hint::Written(ETag::new(&number.to_string()));
         for number in 0..3 {
-            gather.note(MOUNT, path("a"), tag(number), start);
+            gather.note(MOUNT, path("a"), tag(number), Company::Alone, start);
         }
         for number in 0..MAX_HINTS + 5 {
-            gather.note(MOUNT, path("b"), tag(number), start);
+            gather.note(MOUNT, path("b"), tag(number), Company::Alone, start);
         }
-        gather.note(MOUNT, path("b"), Hint::Unknown, start);
+        gather.note(MOUNT, path("b"), Hint::Unknown, Company::Alone, start);
         let taken = gather.take(start);
         let Some(Noted::Paths(paths)) = taken.get(&MOUNT) else {
             panic!("{taken:?}")
@@ -244,11 +300,23 @@ mod tests {
         let (mut gather, start) = (gather(), Instant::now());
         for step in 0..10 {
             let name = step.to_string();
-            gather.note(MOUNT, path(&name), Hint::Removed, start + ms(1000 * step));
+            gather.note(
+                MOUNT,
+                path(&name),
+                Hint::Removed,
+                Company::Alone,
+                start + ms(1000 * step),
+            );
         }
         let quiet = start + ms(11_000);
         assert_eq!(gather.deadline(), Some(quiet));
-        gather.note(MOUNT, path("new"), Hint::Unknown, start + ms(9000));
+        gather.note(
+            MOUNT,
+            path("new"),
+            Hint::Unknown,
+            Company::Alone,
+            start + ms(9000),
+        );
         assert_eq!(gather.deadline(), Some(start + ms(9050)));
         let taken = gather.take(start + ms(9050));
         assert!(
@@ -263,7 +331,13 @@ mod tests {
         );
         assert_eq!(gather.deadline(), None);
         for step in 0..100 {
-            gather.note(MOUNT, path("a"), Hint::Removed, start + ms(1000 * step));
+            gather.note(
+                MOUNT,
+                path("a"),
+                Hint::Removed,
+                Company::Alone,
+                start + ms(1000 * step),
+            );
         }
         assert_eq!(gather.deadline(), Some(start + ms(30_000)));
         gather.clear();
@@ -271,13 +345,60 @@ mod tests {
     }
 
     #[test]
+    fn what_belongs_together_waits_for_its_end_and_holds_nothing_else_up() {
+        let (mut gather, start) = (gather(), Instant::now());
+        let written = |gather: &mut Gather, name: &str, at: Instant| {
+            gather.note(MOUNT, path(name), Hint::Unknown, Company::Together, at);
+        };
+        for step in 0..5 {
+            written(
+                &mut gather,
+                &format!("skills/web/{step}"),
+                start + ms(400 * step),
+            );
+        }
+        gather.note(
+            MOUNT,
+            path("openclaw.json"),
+            Hint::Unknown,
+            Company::Alone,
+            start,
+        );
+        assert_eq!(gather.deadline(), Some(start + ms(50)));
+        assert_eq!(gather.take(start + ms(50)).len(), 1);
+        let whole = start + ms(1600 + 500);
+        assert_eq!(gather.deadline(), Some(whole));
+        let taken = gather.take(whole);
+        assert!(
+            matches!(&taken[&MOUNT], Noted::Paths(paths) if paths.len() == 5),
+            "{taken:?}"
+        );
+        for step in 0..100 {
+            written(&mut gather, "skills/web/x", start + ms(400 * step));
+        }
+        assert_eq!(gather.deadline(), Some(start + ms(10_000)));
+    }
+
+    #[test]
     fn too_many_paths_become_everything_and_everything_stays_it() {
         let (mut gather, start) = (gather(), Instant::now());
         for number in 0..=MAX_PATHS {
-            gather.note(MOUNT, path(&number.to_string()), Hint::Unknown, start);
+            gather.note(
+                MOUNT,
+                path(&number.to_string()),
+                Hint::Unknown,
+                Company::Alone,
+                start,
+            );
         }
-        gather.note(MOUNT, path("more"), Hint::Unknown, start);
-        gather.note(MountIndex(1), path("x"), Hint::Unknown, start);
+        gather.note(MOUNT, path("more"), Hint::Unknown, Company::Alone, start);
+        gather.note(
+            MountIndex(1),
+            path("x"),
+            Hint::Unknown,
+            Company::Alone,
+            start,
+        );
         gather.note_everything(MountIndex(1), start);
         let taken = gather.take(start);
         assert!(taken.values().all(|noted| *noted == Noted::Everything));
@@ -292,7 +413,7 @@ mod tests {
         gather.put_back(MOUNT, one("b"), start + ms(1000));
         gather.put_back(MOUNT, one("c"), start + ms(2000));
         assert_eq!(gather.deadline(), Some(start + ms(1000)));
-        gather.note(MOUNT, path("d"), Hint::Unknown, start);
+        gather.note(MOUNT, path("d"), Hint::Unknown, Company::Alone, start);
         assert_eq!(gather.take(start).len(), 1);
         let taken = gather.take(start + ms(1000));
         assert!(

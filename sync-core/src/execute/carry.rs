@@ -260,7 +260,8 @@ fn stage(
         }
         writer.write(buffer.get(..read).unwrap_or_default())?;
     }
-    let now = Fingerprint::of(&file.metadata().map_err(failed)?);
+    let now = mount.root.fingerprint_of(pending.inner, &file);
+    let now = now.map_err(failed)?;
     let modified = file.metadata().and_then(|metadata| metadata.modified());
     let mode = pending.outer.map_or(NEW_MODE, |outer| outer.mode);
     let staged = writer.finish(mode, modified.ok(), durability)?;

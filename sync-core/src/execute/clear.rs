@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use super::{Context, Effect, ExecuteError, Executed, Outcome, task_for_new_file};
+use super::{
+    Context, Effect, ExecuteError, Executed, Outcome,
+    databases::{self, Way},
+    task_for_new_file,
+};
 use crate::{
     baseline::{Displacement, Fate, RowChange, Surprise},
     path::RelPath,
@@ -45,25 +49,32 @@ fn make_way(
     context: &Context,
     tasks: &[Task],
 ) -> Result<(Vec<Outcome>, Vec<ConflictEntry>), ExecuteError> {
-    let displacements: Vec<_> = tasks
-        .iter()
-        .filter_map(|task| {
-            Some(Displacement {
+    let databases = context.mount.databases();
+    let (mut displacements, mut outcomes) = (Vec::new(), Vec::new());
+    for task in tasks {
+        let path = &task.observed.path;
+        let Some(entry) = &task.observed.local else {
+            continue;
+        };
+        match databases::make_way(context, *databases, path, &entry.fingerprint) {
+            Ok(Way::Clear(expected, _)) => displacements.push(Displacement {
                 staged_name: stage::staging_name(),
-                path: task.observed.path.clone(),
-                expected: task.observed.local.as_ref()?.fingerprint,
+                path: path.clone(),
+                expected,
                 digest: None,
                 staged_inode: 0,
                 fate: Fate::Kept,
                 surprise: Surprise::Copy,
-            })
-        })
-        .collect();
+            }),
+            Ok(Way::Blocked(outcome)) => outcomes.push(outcome),
+            Err(failure) => outcomes.push(context.outcome(path, failure)?),
+        }
+    }
     context
         .mount
         .baseline()
         .plan_displacements(&displacements)?;
-    let (mut outcomes, mut conflicts, mut settled) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut conflicts, mut settled) = (Vec::new(), Vec::new());
     for displacement in displacements {
         let Displacement {
             staged_name,

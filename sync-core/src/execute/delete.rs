@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::StreamExt as _;
 
-use super::{Context, Effect, ExecuteError, Executed, Failure, Outcome, in_parallel};
+use super::{
+    Context, Effect, ExecuteError, Executed, Failure, Outcome,
+    databases::{self, Way},
+    in_parallel,
+};
 use crate::{
     baseline::{Displacement, Fate, RowChange, Surprise},
     failpoint::Point,
@@ -94,25 +98,32 @@ pub(super) async fn run(
 }
 
 fn delete_local(context: &Context, tasks: &[Task]) -> Result<Vec<Outcome>, ExecuteError> {
-    let planned: Vec<_> = tasks
-        .iter()
-        .filter_map(|task| {
-            let expected = task.observed.local.as_ref()?.fingerprint;
-            let path = task.observed.path.clone();
-            Some((
+    // Until everything is gone: a runtime that is about to start waits for this.
+    let databases = context.mount.databases();
+    let mut planned = Vec::with_capacity(tasks.len());
+    let mut outcomes = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let path = &task.observed.path;
+        let Some(entry) = &task.observed.local else {
+            continue;
+        };
+        match databases::make_way(context, *databases, path, &entry.fingerprint) {
+            Ok(Way::Clear(expected, digest)) => planned.push((
                 task,
                 Displacement {
                     staged_name: stage::staging_name(),
-                    path,
+                    path: path.clone(),
                     expected,
-                    digest: task.observed.baseline.as_ref().map(|row| row.digest),
+                    digest: digest.or_else(|| Some(task.observed.baseline.as_ref()?.digest)),
                     staged_inode: 0,
                     fate: Fate::Superseded,
                     surprise: Surprise::PutBack,
                 },
-            ))
-        })
-        .collect();
+            )),
+            Ok(Way::Blocked(outcome)) => outcomes.push(outcome),
+            Err(failure) => outcomes.push(context.outcome(path, failure)?),
+        }
+    }
     let displacements: Vec<_> = planned
         .iter()
         .map(|(_, displacement)| displacement.clone())
@@ -123,7 +134,6 @@ fn delete_local(context: &Context, tasks: &[Task]) -> Result<Vec<Outcome>, Execu
         .plan_displacements(&displacements)?;
     context.mount.root.reached(Point::DeletesNoted);
     let mut settled = Vec::with_capacity(planned.len());
-    let mut outcomes = Vec::with_capacity(planned.len());
     for (
         task,
         Displacement {

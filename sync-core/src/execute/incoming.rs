@@ -9,9 +9,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Context, Effect, ExecuteError, Executed, Failure, Outcome, attributes, baseline_problem,
+    databases,
     fetch::{changed_mode, fetch},
     in_parallel, merge,
     publish::{self, PublishedBatch},
+    unit,
 };
 use crate::{
     baseline::{Fate, LocalVersion, RemoteVersion, Row, RowChange, Surprise},
@@ -23,6 +25,7 @@ use crate::{
     plan::{Task, hash_file},
     reconcile::Decision,
     report::{Entry, ProblemKind, Side},
+    sqlite,
     stage::{Durability, Staged},
 };
 
@@ -37,6 +40,8 @@ const ASK_FIRST_BYTES: u64 = 1024 * 1024;
 pub(super) enum Prepared {
     /// To be published.
     Publish(Box<Publication>),
+    /// All of a directory that is wholly new, to be published as one.
+    NewDirectory(RelPath, Vec<Publication>),
     /// The local side won: its version is to be sent, and the remote one kept as a copy first.
     KeepRemote(Box<Task>, Staged),
     /// The bucket holds an earlier version of ours: the local one is to be sent.
@@ -97,13 +102,19 @@ pub(super) async fn run(
         uploads: Vec::new(),
     };
     let mut prepared = Vec::new();
+    let mut units = unit::Staging::of(context, &tasks);
     let mut ended = Ok(());
     {
-        let stage = |task| prepare(context.clone(), task, durability);
+        let stage = |task| {
+            let unit = unit::unit_of(context, &task);
+            let staged = prepare(context.clone(), task, durability);
+            async move { staged.await.map(|staged| (unit, staged)) }
+        };
         let mut results = std::pin::pin!(in_parallel(context.concurrency, tasks, stage));
         while let Some(result) = results.next().await {
             match result.map_err(ExecuteError::from).flatten() {
-                Ok(ready) => prepared.push(ready),
+                Ok((None, ready)) => prepared.push(ready),
+                Ok((Some(unit), ready)) => prepared.extend(units.take(context, unit, ready).await),
                 // What came before the end of the store is published all the same.
                 Err(error) => {
                     ended = Err(error);
@@ -117,6 +128,7 @@ pub(super) async fn run(
             }
         }
     }
+    prepared.extend(units.broken_off(context));
     publisher.start(prepared, executed).await?;
     publisher.settle(executed).await?;
     ended.map(|()| publisher.uploads)
@@ -170,6 +182,11 @@ async fn prepare(
     durability: Durability,
 ) -> Result<Prepared, ExecuteError> {
     let path = task.observed.path.clone();
+    match databases::held(&context, &task).await {
+        Ok(None) => {}
+        Ok(Some(held)) => return Ok(Prepared::Finished(held)),
+        Err(failure) => return context.outcome(&path, failure).map(Prepared::Finished),
+    }
     let prepared = match task.decision {
         Decision::Merge => merge::prepare(&context, task, durability).await,
         Decision::Conflict(winner) => prepare_conflict(&context, task, winner, durability).await,
@@ -220,7 +237,10 @@ async fn prepare_conflict(
     let (hash, fingerprint) = tokio::task::spawn_blocking(move || hash_file(&mount, &path))
         .await
         .map_err(|error| Failure::Problem(ProblemKind::Io, error.to_string()))??;
-    if fingerprint != local.fingerprint {
+    // A database that is always written to is never as it was a moment ago; where it stays, that is no matter.
+    let stays =
+        winner == Side::Local && sqlite::is_database(&context.mount.root, &task.observed.path);
+    if fingerprint != local.fingerprint && !stays {
         return Err(Failure::Stale);
     }
     // A tag doesn't tell a link from a file that holds its target.

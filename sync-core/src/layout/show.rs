@@ -127,6 +127,9 @@ fn show_step(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
         Step::Run(run) => {
             optional(f, "when_file", run.when_file.as_ref())?;
             optional(f, "when_empty", run.when_empty.as_ref())?;
+            if !run.when_empty_except.is_empty() {
+                writeln!(f, "when_empty_except = {}", list(&run.when_empty_except))?;
+            }
             writeln!(f, "command = {}", list(&run.command))
         }
         Step::Executable { paths } | Step::Delete { paths } => {

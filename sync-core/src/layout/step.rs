@@ -114,8 +114,10 @@ pub enum Need {
 pub struct RunStep {
     /// Only when this file exists.
     pub when_file: Option<RelPath>,
-    /// Only when this directory is absent or empty; an entry `file-sync` does not count.
+    /// Only when this directory is absent or empty.
     pub when_empty: Option<RelPath>,
+    /// Names in that directory that do not count: what every image has there.
+    pub when_empty_except: Vec<String>,
     /// Program and arguments; never empty.
     pub command: Vec<String>,
 }

@@ -65,6 +65,7 @@ impl Planner<'_> {
             let problem = super::gone_root(self.mount);
             self.tally.borrow_mut().add(problem);
         }
+        self.units.finish(&mut self.part.tasks);
         self.put_aside()?;
         let waiting = match self.waiting.take() {
             Some(waiting) => waiting,

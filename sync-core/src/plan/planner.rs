@@ -26,11 +26,12 @@ use super::{
     remote::Reading,
     renames::Renames,
     tally::Tally,
+    units::Units,
 };
 use crate::{
     baseline::{BaselineError, RowChange},
     join::{Observed, RemoteEntry, join},
-    layout::SyncMode,
+    layout::{ReloadUnit, SyncMode},
     mount::OpenMount,
     order::OrderWatch,
     path::RelPath,
@@ -57,6 +58,8 @@ pub(super) struct Planner<'a> {
     pub(super) remote_view: RemoteView,
     /// The part that is being made.
     pub(super) part: MountPlan,
+    /// What comes in for reload units that may not be complete.
+    pub(super) units: Units,
     /// What waits for the end and isn't put aside yet.
     late: Vec<Late>,
     /// The same, put aside.
@@ -96,6 +99,7 @@ impl<'a> Planner<'a> {
             selection: Arc::new(mount.selection()),
             remote_view,
             part: MountPlan::default(),
+            units: Units::default(),
             late: Vec::new(),
             waiting: None,
             renames: Renames::of(mount),
@@ -159,6 +163,7 @@ impl<'a> Planner<'a> {
             if !self.ignore_files.is_empty() {
                 // Everything is planned anew when they are here.
                 self.part = MountPlan::default();
+                self.units = Units::default();
             }
             if self.part.size() >= self.scope.part_tasks {
                 self.hand_over(take)?;
@@ -240,6 +245,7 @@ impl<'a> Planner<'a> {
     /// What is planned about paths that were looked at one by one. One answer that a key is absent is no ground to
     /// delete, nor to forget: the next listing decides, with the brakes.
     pub(super) fn into_part_without_deletes(mut self) -> Result<MountPlan, BaselineError> {
+        self.units.finish(&mut self.part.tasks);
         for late in &self.late {
             let change = late.row_change(self.mount)?;
             self.part
@@ -446,8 +452,19 @@ impl<'a> Planner<'a> {
             self.ignore_files.push(task);
         } else if room == Room::Later {
             self.part.later.push(task);
+        } else if let Some(unit) = self.unit_of(&task) {
+            self.units.add(unit, task, &mut self.part.tasks);
         } else {
             self.part.tasks.push(task);
         }
+    }
+
+    /// The reload unit that a task brings something for.
+    fn unit_of(&self, task: &Task) -> Option<ReloadUnit> {
+        if !task.decision.brings() {
+            return None;
+        }
+        let path = &task.observed.path;
+        self.selection.rule_for(path).unit_of(path)
     }
 }

@@ -14,8 +14,10 @@ use super::{ResidentSettings, Shared};
 use crate::{
     debounce::MountIndex,
     events::{
-        Found, Gather, Listeners, Noted, PERMISSION, Polls, StreamNews, StreamState, Subscription,
+        Company, Found, Gather, Listeners, Noted, PERMISSION, Polls, StreamNews, StreamState,
+        Subscription,
     },
+    path::RelPath,
     report::Report,
     session::Session,
 };
@@ -88,7 +90,8 @@ impl Remote {
             }
             StreamNews::Changed { mount, path, hint } => {
                 shared.state().count_event();
-                self.gather.note(mount, path, hint, now);
+                let company = company(shared, mount, &path);
+                self.gather.note(mount, path, hint, company, now);
             }
             StreamNews::Unclear(mount) => {
                 shared.state().count_event();
@@ -194,5 +197,16 @@ impl Remote {
         for (mount, noted) in hints {
             self.gather.put_back(mount, noted, at);
         }
+    }
+}
+
+/// Whether a path belongs to a directory that is published as a whole.
+fn company(shared: &Shared, mount: MountIndex, path: &RelPath) -> Company {
+    let mounts = shared.session.mounts();
+    let mount = mounts.get(usize::from(mount.0));
+    let unit = mount.and_then(|mount| mount.rules.rule_for(path).unit_of(path));
+    match unit.and_then(|unit| unit.directory) {
+        Some(_) => Company::Together,
+        None => Company::Alone,
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     path::RelPath,
     report::{HeldEntry, Problem, ProblemKind, Report, Side},
     resident::streams::Streams,
+    selection::is_ignore_file,
     session::{Direction, MountPath, PassError},
     status::{Status, Totals},
     watch::WatchMode,
@@ -184,14 +185,21 @@ impl State {
 
     fn forget_dirty_problems(&mut self, dirty: &[DirtyPath]) {
         let mounts = &self.mounts;
-        self.problems.retain(|(mount, path), _| {
-            !dirty.iter().any(|dirty| match &dirty.scope {
-                // A push doesn't see what is wrong with the bucket's side.
-                Scope::Mount => false,
-                Scope::Path(looked) | Scope::Subtree(looked) => {
-                    mounts.get(usize::from(dirty.mount.0)) == Some(mount) && is_under(path, looked)
-                }
-            })
+        // Nor what is invalid in it, but for ignore files: those are read here.
+        let is_seen = |path: &str, kind| {
+            kind != ProblemKind::Invalid
+                || RelPath::new(path).is_ok_and(|path| is_ignore_file(&path))
+        };
+        self.problems.retain(|(mount, path), problem| {
+            !is_seen(path, problem.kind)
+                || !dirty.iter().any(|dirty| match &dirty.scope {
+                    // A push doesn't see what is wrong with the bucket's side.
+                    Scope::Mount => false,
+                    Scope::Path(looked) | Scope::Subtree(looked) => {
+                        mounts.get(usize::from(dirty.mount.0)) == Some(mount)
+                            && is_under(path, looked)
+                    }
+                })
         });
     }
 

@@ -4,6 +4,7 @@
 //! through files. Never follows a link, never enters another file system.
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     fs::Metadata,
     io,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    local::LocalKind,
+    local::{Fingerprint, LocalKind},
     order::KeyOrder,
     root::{Root, kind_of},
     spill::{Sorted, Sorter},
@@ -21,6 +22,43 @@ use crate::{
 /// Names of one directory that are held in memory, in bytes; the names of about 40,000 files.
 const NAMES_BYTES: usize = 1024 * 1024;
 
+/// Logs of databases in one directory that are remembered; where there are more, each file is asked about.
+const LOGS: usize = 4096;
+/// How the name of a database's log ends.
+const LOG_SUFFIX: &[u8] = b"-wal";
+
+/// Whether a database's log may stand beside a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Log {
+    None,
+    Possible,
+}
+
+/// The files of a directory that have a log beside them, by their names.
+enum Logs {
+    Of(HashSet<Vec<u8>>),
+    TooMany,
+}
+
+impl Logs {
+    fn note(&mut self, name: &[u8]) {
+        let Some(main) = name.strip_suffix(LOG_SUFFIX) else {
+            return;
+        };
+        match self {
+            Self::Of(names) if names.len() < LOGS => drop(names.insert(main.to_vec())),
+            Self::Of(_) | Self::TooMany => *self = Self::TooMany,
+        }
+    }
+
+    fn beside(&self, name: &[u8]) -> Log {
+        match self {
+            Self::Of(names) if !names.contains(name) => Log::None,
+            Self::Of(_) | Self::TooMany => Log::Possible,
+        }
+    }
+}
+
 /// What is found at a path.
 #[derive(Debug)]
 pub(super) struct DirEntry {
@@ -28,6 +66,7 @@ pub(super) struct DirEntry {
     kind: LocalKind,
     /// Known where it was looked at already.
     metadata: Option<Metadata>,
+    log: Log,
 }
 
 impl DirEntry {
@@ -37,6 +76,18 @@ impl DirEntry {
 
     pub(super) fn kind(&self) -> LocalKind {
         self.kind
+    }
+
+    /// The fingerprint, that of a log beside a file included.
+    pub(super) fn fingerprint(&self) -> Result<Fingerprint, WalkError> {
+        let fingerprint = Fingerprint::of(&self.metadata()?);
+        if self.kind != LocalKind::File || self.log == Log::None {
+            return Ok(fingerprint);
+        }
+        let mut log = self.path.clone().into_os_string();
+        log.push(OsStr::from_bytes(LOG_SUFFIX));
+        let found = std::fs::symlink_metadata(&log);
+        Ok(fingerprint.with_wal(found.map_or(0, |found| Fingerprint::wal_of(&found))))
     }
 
     /// The stat; never that of what a link leads to.
@@ -75,6 +126,7 @@ pub(super) struct Walk<'a, F> {
 struct Level {
     path: PathBuf,
     names: Sorted,
+    logs: Logs,
     last: Vec<u8>,
 }
 
@@ -109,7 +161,7 @@ impl<'a, F: Fn(&DirEntry) -> bool> Walk<'a, F> {
             Err(error) => return Some(Err(WalkError { path, error })),
         };
         let kind = kind_of(metadata.file_type());
-        self.enter(path, kind, Some(metadata))
+        self.enter(path, kind, Some(metadata), Log::Possible)
     }
 
     /// Gives the entry and, for a directory, makes its content come next.
@@ -118,11 +170,13 @@ impl<'a, F: Fn(&DirEntry) -> bool> Walk<'a, F> {
         path: PathBuf,
         kind: LocalKind,
         metadata: Option<Metadata>,
+        log: Log,
     ) -> Option<Result<DirEntry, WalkError>> {
         let mut entry = DirEntry {
             path,
             kind,
             metadata,
+            log,
         };
         if kind != LocalKind::Directory {
             return Some(Ok(entry));
@@ -140,10 +194,11 @@ impl<'a, F: Fn(&DirEntry) -> bool> Walk<'a, F> {
             return Some(Ok(entry));
         }
         match self.names(&entry.path) {
-            Ok(names) => {
+            Ok((names, logs)) => {
                 self.levels.push(Level {
                     path: entry.path.clone(),
                     names,
+                    logs,
                     last: Vec::new(),
                 });
                 Some(Ok(entry))
@@ -152,8 +207,9 @@ impl<'a, F: Fn(&DirEntry) -> bool> Walk<'a, F> {
         }
     }
 
-    /// The names in a directory; that of a directory with `/` at its end.
-    fn names(&self, directory: &Path) -> io::Result<Sorted> {
+    /// The names in a directory, that of a directory with `/` at its end, and which of them have a log beside them.
+    fn names(&self, directory: &Path) -> io::Result<(Sorted, Logs)> {
+        let mut logs = Logs::Of(HashSet::new());
         let mut names = Sorter::new(self.order, NAMES_BYTES, self.root.spill()?);
         let mut name = Vec::new();
         for entry in std::fs::read_dir(directory)? {
@@ -168,9 +224,10 @@ impl<'a, F: Fn(&DirEntry) -> bool> Walk<'a, F> {
             if kind == LocalKind::Directory {
                 name.push(b'/');
             }
+            logs.note(&name);
             names.push(&name, &[code(kind)])?;
         }
-        names.finish()
+        Ok((names.finish()?, logs))
     }
 
     fn step(&mut self) -> Option<Result<DirEntry, WalkError>> {
@@ -193,13 +250,14 @@ impl<'a, F: Fn(&DirEntry) -> bool> Walk<'a, F> {
         }
         let name = record.key.strip_suffix(b"/").unwrap_or(&record.key);
         let path = level.path.join(OsStr::from_bytes(name));
+        let log = level.logs.beside(name);
         let kind = record
             .payload
             .first()
             .copied()
             .map_or(LocalKind::Special, kind);
         level.last = record.key;
-        self.enter(path, kind, None)
+        self.enter(path, kind, None, log)
     }
 }
 

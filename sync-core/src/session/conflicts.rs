@@ -23,6 +23,7 @@ use crate::{
     root::LocalError,
     scan::{ScanItem, scan},
     selection::Selection,
+    sqlite::{self, Databases, Settled},
     stage::{self, Removed, Taken},
     status::ConflictCopy,
 };
@@ -114,6 +115,16 @@ pub enum ConflictError {
     Changed {
         /// The path.
         path: String,
+    },
+    /// It is a database that somebody uses.
+    #[error(
+        "{path} is a database in use ({user}); nothing was changed, try again when nobody uses it"
+    )]
+    InUse {
+        /// The path.
+        path: String,
+        /// Who uses it, for people.
+        user: String,
     },
     /// The file system refused.
     #[error(transparent)]
@@ -254,9 +265,17 @@ impl Conflict {
         let changed = || ConflictError::Changed {
             path: path.to_string(),
         };
+        // Until it is done: a runtime that is about to start waits for this.
+        let databases = mount.databases();
+        let copy = Copy {
+            fingerprint: settled(&mount, *databases, &copy.path, copy.fingerprint)?,
+            ..copy
+        };
         let mut loser = Some(copy.fingerprint);
         if copy.name.side == take {
-            let standing = standing(&mount, &path)?;
+            let standing = standing(&mount, &path)?
+                .map(|found| settled(&mount, *databases, &path, found))
+                .transpose()?;
             let taken = stage::take_copy(
                 &mount.root,
                 &copy.path,
@@ -284,6 +303,32 @@ impl Conflict {
             copy: copy.path.to_string(),
             remaining: others.iter().map(|other| other.path.to_string()).collect(),
         })
+    }
+}
+
+/// A database is moved as one file, and only while nobody uses it. Gives its fingerprint then.
+fn settled(
+    mount: &OpenMount,
+    databases: Databases,
+    path: &RelPath,
+    found: Fingerprint,
+) -> Result<Fingerprint, ConflictError> {
+    let in_use = |user: &str| ConflictError::InUse {
+        path: path.to_string(),
+        user: user.to_owned(),
+    };
+    // Nobody has a copy open, but whoever looks into it.
+    let may_be_open = !conflict::is_copy(path) && sqlite::is_database(&mount.root, path);
+    if databases == Databases::InUse && may_be_open {
+        return Err(in_use("the runtime is running"));
+    }
+    match sqlite::settle(&mount.root, path, &found)? {
+        Settled::Ordinary => Ok(found),
+        Settled::Whole(now, _) => Ok(now),
+        Settled::Changed => Err(ConflictError::Changed {
+            path: path.to_string(),
+        }),
+        Settled::InUse(user) => Err(in_use(&user)),
     }
 }
 

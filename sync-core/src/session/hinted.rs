@@ -11,7 +11,10 @@ use std::{
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::{Clock, Direction, PassError, PassRequest, Session, SessionError, planning::Listings};
+use super::{
+    Clock, Direction, PassError, PassRequest, Session, SessionError, pass::without_units,
+    planning::Listings,
+};
 use crate::{
     events::{Hint, Noted},
     guard::Approval,
@@ -139,9 +142,16 @@ impl Session {
         let direction = mount.direction(Direction::Pull);
         let plan =
             tokio::task::spawn_blocking(move || plan::plan_again(&planned, direction, there));
-        let plan = self.compare(mount, plan.await??).await?;
         let context = self.context(mount, direction, progress);
-        later.extend(self.carry_out(&context, plan, report).await?);
+        let mut plan = self.compare(mount, plan.await??).await?;
+        // What belongs together may not have been told completely: a listing shows all of it.
+        let mut units = without_units(mount, &mut plan);
+        let listings = Listings::Fetched;
+        let carried = self.carry_out(&context, plan, listings, &mut units, report);
+        later.extend(carried.await?);
+        if !units.is_empty() {
+            later.extend(self.pull_listed(mount, units, progress, report).await?);
+        }
         Ok(later)
     }
 

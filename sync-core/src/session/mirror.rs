@@ -70,6 +70,7 @@ impl Session {
             store,
             mounts: vec![Arc::new(mount)],
             merges: Arc::default(),
+            validator: None,
             concurrency,
             listing_order: RwLock::new(None),
             part_tasks: PART_TASKS,

@@ -73,7 +73,7 @@ impl Session {
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
         let context = self.context(mount, direction, progress);
-        let mut unfinished = Vec::new();
+        let (mut unfinished, mut units) = (Vec::new(), Vec::new());
         let mut scope = scope.clone();
         // A second time for what needs the room that deletes have made, and no third.
         for _ in 0..2 {
@@ -84,7 +84,8 @@ impl Session {
                     Part::Plan(mut plan) => {
                         again.append(&mut plan.again);
                         held |= !plan.held.is_empty();
-                        unfinished.extend(self.carry_out(&context, plan, report).await?);
+                        let carried = self.carry_out(&context, plan, listings, &mut units, report);
+                        unfinished.extend(carried.await?);
                     }
                     Part::Refused(problem) => report.problems.push(problem),
                 }
@@ -97,6 +98,18 @@ impl Session {
             scope.turn = Turn::Last;
         }
         execute::abort_abandoned_uploads(&context).await;
+        if !units.is_empty() {
+            (scope.extent, scope.direction) = (extent(units), direction);
+            let whole = self.run_mount(
+                mount,
+                &scope,
+                Listings::Fetched,
+                direction,
+                progress,
+                report,
+            );
+            unfinished.extend(Box::pin(whole).await?);
+        }
         Ok(unfinished)
     }
 
@@ -114,6 +127,8 @@ impl Session {
             concurrency: self.concurrency,
             direction: mount.direction(direction),
             unsent: Mutex::default(),
+            validator: self.validator.clone(),
+            withheld: Mutex::default(),
             transfers: Semaphore::new(self.concurrency.max(1)),
             tags_are_opaque: AtomicBool::new(false),
         })
@@ -201,6 +216,8 @@ impl Session {
         &self,
         context: &Arc<Context>,
         mut plan: MountPlan,
+        listings: Listings,
+        units: &mut Vec<RelPath>,
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
         let mount = &context.mount;
@@ -230,6 +247,9 @@ impl Session {
             plan = self
                 .look_again(mount, context.direction, stale, report)
                 .await?;
+            if listings == Listings::Assumed {
+                units.extend(without_units(mount, &mut plan));
+            }
         }
         Ok(unfinished)
     }
@@ -300,6 +320,24 @@ impl Session {
             }
         }))
     }
+}
+
+/// Takes what would be brought for a part of a reload unit out of a plan, and gives the directories to look at as a whole: a
+/// push meets one file's new version at a time, and what belongs to it is known from a listing only.
+pub(super) fn without_units(mount: &OpenMount, plan: &mut MountPlan) -> Vec<RelPath> {
+    let mut directories = Vec::new();
+    plan.tasks.retain(|task| {
+        let path = &task.observed.path;
+        let moves_here = task.decision.target() == Some(Side::Local) && task.decision.brings();
+        let unit = mount.rules.rule_for(path).unit_of(path);
+        let directory = unit.and_then(|unit| unit.directory);
+        match directory.filter(|_| moves_here) {
+            Some(directory) => directories.push(directory),
+            None => return true,
+        }
+        false
+    });
+    directories
 }
 
 /// Lets what was deleted count in the passes of the next minutes.

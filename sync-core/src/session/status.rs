@@ -4,10 +4,12 @@ use super::{Direction, MountPath, Session};
 use crate::{
     guard::Approval,
     mount::OpenMount,
+    path::RelPath,
     plan::{
         self, Extent, IgnoreFiles, MountPlan, PlanError, PlanScope, Reading, RemoteSource, Turn,
         Wanted,
     },
+    report::{Problem, ProblemKind},
     status::{MountStatus, Status},
     store::Support,
 };
@@ -43,6 +45,28 @@ impl Session {
             last_push: remembered(super::LAST_PUSH),
             ..Status::default()
         }
+    }
+
+    /// The reload groups that these problems keep at their last good version, in words.
+    #[must_use]
+    pub fn degraded(&self, problems: &[Problem]) -> Vec<String> {
+        let group_of = |problem: &Problem| {
+            let mount = self
+                .mounts
+                .iter()
+                .find(|mount| mount.name == problem.mount)?;
+            let path = RelPath::new(&problem.path).ok()?;
+            mount.rules.rule_for(&path).group.clone()
+        };
+        let invalid = problems
+            .iter()
+            .filter(|problem| problem.kind == ProblemKind::Invalid);
+        invalid
+            .filter_map(|problem| {
+                let group = group_of(problem)?;
+                Some(format!("{group}: {}: {}", problem.path, problem.message))
+            })
+            .collect()
     }
 
     /// What differs from the last agreement and would be sent or deleted in the bucket, by mount and path. Asks nothing

@@ -4,6 +4,7 @@ mod attributes;
 mod carry;
 mod changes;
 mod clashes;
+mod databases;
 mod deletes;
 mod fixture;
 mod ignores;
@@ -13,6 +14,7 @@ mod listings;
 mod odd_store;
 mod parts;
 mod places;
+mod units;
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@ use crate::{
     digest::{ContentHasher, Digest},
     local::{Fingerprint, LocalKind},
     root::Root,
+    sqlite::ContentFile,
 };
 
 /// Displaced versions up to this size are read. A larger one is taken for the expected one when its stat says so: a write
@@ -38,12 +39,12 @@ pub(super) fn is(
 
 fn content(root: &Root, staged_name: &str) -> std::io::Result<Digest> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let mut file = File::from(rustix::fs::openat(
+    let mut file = ContentFile::new(File::from(rustix::fs::openat(
         root.staging(),
         staged_name,
         flags,
         Mode::empty(),
-    )?);
+    )?));
     let mut hasher = ContentHasher::default();
     let mut buffer = vec![0; 128 * 1024];
     loop {

@@ -6,7 +6,7 @@ use std::io;
 
 use rustix::fs::{AtFlags, RenameFlags};
 
-use super::{copies::keep_copy, displaced, staged_fingerprint};
+use super::{copies::keep_copy, directory::remove_tree, displaced, staged_fingerprint};
 use crate::{
     baseline::{Baseline, BaselineError, Displacement, Fate, Surprise},
     failpoint::Point,
@@ -112,7 +112,10 @@ fn sweep(root: &Root) -> Result<(), LocalError> {
             continue;
         }
         match rustix::fs::unlinkat(root.staging(), name, AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
+            Ok(()) => {}
+            Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {
+                remove_tree(root.staging(), name).map_err(failed)?;
+            }
             Err(error) => return Err(failed(error.into())),
         }
     }

@@ -18,7 +18,7 @@ use notify::{
 };
 
 use super::{Shared, WatchedMount, tree::Tree};
-use crate::path::RelPath;
+use crate::{path::RelPath, sqlite};
 
 /// Something for the watcher's thread to do. `mount` is a position in its list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +193,29 @@ impl Intake {
             .min_by_key(|(_, relative)| relative.as_os_str().len())
     }
 
+    /// What is written to a database's log or journal is a change of the database, whoever excludes the log itself. What
+    /// readers do is not: they write to `X-shm`, open the log to write and close it, and as root give it to its owner.
+    fn take_for_database(&self, path: &Path, event: &Event) {
+        let by_readers = matches!(
+            event.kind,
+            EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_))
+        );
+        let Some((mount, relative)) = self.locate(path) else {
+            return;
+        };
+        let Some(path) = nameable(relative) else {
+            return;
+        };
+        if by_readers || path.as_str().ends_with("-shm") {
+            return;
+        }
+        let cares = |main: &RelPath| self.mounts.get(mount).is_some_and(|it| (it.cares)(main));
+        if let Some(path) = sqlite::main_of(&path).filter(cares) {
+            let what = Happening::Written;
+            self.put(Message::Seen { mount, path, what });
+        }
+    }
+
     fn put(&self, message: Message) {
         // Disconnected: the thread has ended, and so will the watcher.
         if let Err(TrySendError::Full(_)) = self.queue.try_send(message) {
@@ -213,6 +236,7 @@ impl notify::EventHandler for Intake {
             Ok(event) if !event.need_rescan() => {
                 if let Some(what) = Happening::of(&event) {
                     for path in &event.paths {
+                        self.take_for_database(path, &event);
                         self.take(path, what);
                     }
                 }

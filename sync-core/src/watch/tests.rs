@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{Receiver, channel, error::TryRecvError};
 use super::*;
 use crate::debounce::Scope;
 
+mod databases;
 mod governed;
 mod histories;
 mod trouble;

@@ -6,7 +6,7 @@ use hiclaw_sync::{exit::Exit, settings::Settings, worker::Worker};
 use sync_core::{backoff::Backoff, layout::ResolvedLayout, resident::ResidentSettings};
 use tokio::time::Instant;
 
-use crate::{adapter::SyncEngine, engine::chain};
+use crate::{adapter::SyncEngine, command::Place, engine::chain};
 
 /// Waits after failures to reach the store, and when to give up.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -35,8 +35,9 @@ pub(super) async fn worker(settings: &Settings) -> anyhow::Result<Worker> {
 pub(super) async fn engine(
     worker: &Worker,
     settings: ResidentSettings,
+    place: &Place,
 ) -> anyhow::Result<Arc<SyncEngine>> {
-    Ok(Arc::new(SyncEngine::open(worker, settings).await?))
+    Ok(Arc::new(SyncEngine::open(worker, settings, place).await?))
 }
 
 /// True when both layouts mirror the same directories.

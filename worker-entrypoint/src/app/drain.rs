@@ -17,7 +17,11 @@ pub(super) async fn drain(engine: Option<&Arc<dyn Engine>>, limit: Duration) {
     let Some(engine) = engine else { return };
     let started = Instant::now();
     let why = match tokio::time::timeout(limit, engine.drain()).await {
-        Ok(Ok(report)) => {
+        Ok(Ok(None)) => {
+            tracing::info!("changes were not mirrored yet; there is nothing to send");
+            return;
+        }
+        Ok(Ok(Some(report))) => {
             for problem in &report.problems {
                 let (mount, path) = (&problem.mount, &problem.path);
                 tracing::error!(mount, path, "not sent: {}", problem.message);

@@ -126,6 +126,10 @@ impl Running {
     async fn run(self, prepared: Prepared, signals: Signals) -> u8 {
         // Before the runtime reads its files: a change after this moment is reloaded.
         let published = self.engine.subscribe();
+        // To the very end: a runtime that is started again finds its databases as it left them.
+        if let Err(error) = self.engine.hold_databases().await {
+            tracing::error!("{}", chain(&error));
+        }
         let (mut runtime, reloader) = self.start(prepared);
         let mut reloading = JoinSet::new();
         reloading.spawn(reloader.run(published));

@@ -49,14 +49,14 @@ impl Start<'_> {
         let workspace = Arc::new(Workspace::open(&self.settings.workspace)?);
         let client = HttpClient::default();
         let worker = connect::worker(self.settings).await?;
-        let engine = connect::engine(&worker, self.resident_settings()).await?;
+        let place = self.place(&worker.layout);
+        let engine = connect::engine(&worker, self.resident_settings(), &place).await?;
         tracing::info!(place = engine.place(), layout = worker.layout.name, duration = ?started.elapsed(), "connected");
 
         let (own_files, _) = worker
             .layout
             .steps
             .split_at(until_own_files(&worker.layout.steps));
-        let place = self.place(&worker.layout);
         let engine = slot.insert(engine);
         steps::run_all(
             own_files,
@@ -71,7 +71,7 @@ impl Start<'_> {
             tracing::info!("the agent's files name a team; its mounts are used from here on");
             // Locks on the mounts are held by the old engine, whose last owner this is.
             *slot = None;
-            *slot = Some(connect::engine(&again, self.resident_settings()).await?);
+            *slot = Some(connect::engine(&again, self.resident_settings(), &place).await?);
         }
         if let Some(engine) = slot {
             self.health.has_engine(engine.clone());

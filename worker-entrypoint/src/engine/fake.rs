@@ -14,6 +14,8 @@ pub(crate) struct FakeEngine {
     /// The answers to pulls, in order; a pull without one does nothing.
     pub(crate) pulls: Mutex<VecDeque<Pull>>,
     pub(crate) objects: Mutex<HashMap<String, Vec<u8>>>,
+    /// Objects that the store refuses to show.
+    pub(crate) denied: Mutex<Vec<String>>,
     pub(crate) calls: Mutex<Vec<String>>,
     pub(crate) events: broadcast::Sender<Published>,
 }
@@ -23,6 +25,7 @@ impl FakeEngine {
         Self {
             pulls: Mutex::default(),
             objects: Mutex::default(),
+            denied: Mutex::default(),
             calls: Mutex::default(),
             events: broadcast::channel(16).0,
         }
@@ -69,18 +72,31 @@ impl Engine for FakeEngine {
         Box::pin(async { Ok(()) })
     }
 
+    fn hold_databases(&self) -> BoxFuture<'_, Result<(), EngineError>> {
+        self.note("hold_databases");
+        Box::pin(async { Ok(()) })
+    }
+
     fn read_object<'a>(
         &'a self,
         key: &'a ObjectKey,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, EngineError>> {
         self.note(format!("read {key}"));
+        if self.denied.lock().unwrap().contains(&key.to_string()) {
+            let error = EngineError::Denied {
+                operation: "read an object of",
+                place: self.place(),
+                source: "AccessDenied".into(),
+            };
+            return Box::pin(async move { Err(error) });
+        }
         let object = self.objects.lock().unwrap().get(key.as_str()).cloned();
         Box::pin(async move { Ok(object) })
     }
 
-    fn drain(&self) -> BoxFuture<'_, Result<Report, EngineError>> {
+    fn drain(&self) -> BoxFuture<'_, Result<Option<Report>, EngineError>> {
         self.note("drain");
-        Box::pin(async { Ok(Report::default()) })
+        Box::pin(async { Ok(Some(Report::default())) })
     }
 
     fn unsent(&self) -> Vec<String> {

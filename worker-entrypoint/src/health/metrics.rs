@@ -143,6 +143,11 @@ fn engine(page: &mut Page, view: &View) {
         status.problems.len() as u64,
     );
     page.gauge(
+        "hiclaw_degraded_groups",
+        "Invalid new versions of which the last good one stays.",
+        status.degraded.len() as u64,
+    );
+    page.gauge(
         "hiclaw_store_available",
         "The store can be used.",
         u64::from(status.outage.is_none()),

@@ -13,7 +13,10 @@ use sync_core::{
 };
 
 use super::{Outcome, StepContext};
-use crate::{engine::EngineError, workspace::WorkspaceError};
+use crate::{
+    engine::{EngineError, chain},
+    workspace::WorkspaceError,
+};
 use hiclaw_sync::http::{ClientError, Request};
 
 const HOMESERVER: &str = "channels.matrix.homeserver";
@@ -110,12 +113,15 @@ fn broken(config: &RelPath) -> impl FnOnce(MergeError) -> LoginError {
 
 /// The password without the line end that editors add.
 async fn password(key: &ObjectKey, context: &StepContext) -> Result<Option<Secret>, LoginError> {
-    let Some(content) = context
-        .engine
-        .read_object(key)
-        .await
-        .map_err(LoginError::Password)?
-    else {
+    let content = match context.engine.read_object(key).await {
+        // Stores answer so for an absent object where the policy doesn't allow to list.
+        Err(error @ EngineError::Denied { .. }) => {
+            tracing::warn!(%key, "no Matrix login, the token stays as it is: {}", chain(&error));
+            None
+        }
+        other => other.map_err(LoginError::Password)?,
+    };
+    let Some(content) = content else {
         return Ok(None);
     };
     let text = String::from_utf8(content).map_err(|_| LoginError::PasswordText {

@@ -12,8 +12,6 @@ use crate::{
 
 /// A step must not hold the startup up for ever.
 const LIMIT: Duration = Duration::from_mins(5);
-/// The entry that every image has in its skills, whether others are there or not.
-const NOT_COUNTED: &str = "file-sync";
 
 /// Runs the command if its conditions hold.
 pub(super) async fn run(step: &RunStep, context: &StepContext) -> Result<Outcome, Hitch> {
@@ -35,7 +33,8 @@ fn is_wanted(step: &RunStep, workspace: &Workspace) -> Result<bool, WorkspaceErr
     };
     let mut empty = true;
     workspace.walk(Some(directory), &mut |path, _| {
-        empty &= path.file_name() == NOT_COUNTED;
+        let names = &step.when_empty_except;
+        empty &= names.iter().any(|name| name == path.file_name());
         Descend::Pass
     })?;
     Ok(empty)

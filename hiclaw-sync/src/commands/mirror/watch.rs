@@ -6,6 +6,7 @@ use std::{io, time::Duration};
 
 use anyhow::Context as _;
 use sync_core::{
+    events::{EventSettings, Listen},
     report::Side,
     resident::{Event, Resident, ResidentSettings, Trigger},
     watch::Watcher,
@@ -49,6 +50,11 @@ pub(super) async fn run(
     }
     let settings = ResidentSettings {
         pull_interval: arguments.interval.unwrap_or(usual),
+        // Each word of the bucket would cost looks at single keys, and each subscription a listing.
+        events: EventSettings {
+            listen: Listen::Never,
+            ..EventSettings::STANDARD
+        },
         ..ResidentSettings::default()
     };
     let engine = Resident::start(opened.session.clone(), settings, news);

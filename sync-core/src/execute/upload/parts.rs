@@ -52,7 +52,7 @@ pub(super) async fn put(
             store: context.store.identity(),
             key: key.clone(),
             id: UploadId::new(""),
-            fingerprint,
+            fingerprint: fingerprint.with_wal(0),
             digest: file.content.whole.digest,
             part_bytes: file.content.part_bytes,
             touched: SystemTime::now(),
@@ -213,14 +213,17 @@ fn is_abandoned(context: &Context, upload: &UnfinishedUpload) -> bool {
         return true;
     }
     let same = match context.mount.look(&upload.path) {
-        Ok(Some(entry)) => entry.kind == LocalKind::File && entry.fingerprint == upload.fingerprint,
+        // The log beside a database isn't remembered; the digest decides whether the upload is gone on with.
+        Ok(Some(entry)) => {
+            entry.kind == LocalKind::File && entry.fingerprint.with_wal(0) == upload.fingerprint
+        }
         Ok(None) => false,
         // What can't be seen now may be as it was.
         Err(_) => true,
     };
     let row = context.mount.baseline().row(&upload.path).ok().flatten();
     let agreed = row.is_some_and(|row| {
-        let local = row.local.map(|local| local.fingerprint);
+        let local = row.local.map(|local| local.fingerprint.with_wal(0));
         row.remote.is_some() && local == Some(upload.fingerprint)
     });
     !same || agreed

@@ -21,6 +21,7 @@ use crate::{
     path::RelPath,
     report::ProblemKind,
     root::LocalError,
+    sqlite::{self, Capture},
     store::{
         PutBody,
         parts::{MultipartStore, PartLimits},
@@ -78,31 +79,53 @@ fn read_blocking(
     limits: Option<PartLimits>,
 ) -> Result<Content, Failure> {
     let failed = |error| LocalError::new("read", path, error);
+    let begun = SystemTime::now();
+    match sqlite::capture(&mount.root, path)? {
+        Capture::Ordinary => {}
+        Capture::Changing => return Err(Failure::Changing),
+        Capture::Whole(snapshot) => {
+            // Nobody else has this file: it can't change while it is read and sent.
+            let local = LocalVersion::seen(snapshot.fingerprint, begun);
+            let size_bytes = snapshot.file.metadata().map_err(failed)?.len();
+            let file = Arc::new(snapshot.file);
+            let (body, hash) = hashed(&file, size_bytes, limits).map_err(failed)?;
+            return Ok(Content { body, local, hash });
+        }
+    }
     let (file, fingerprint) = match mount.root.open_file(path) {
         Err(error) if content::is_link(&error) => return read_link(mount, path),
         opened => opened?,
     };
-    let file = Arc::new(file);
+    let file = Arc::new(file.into_file().map_err(failed)?);
     let local = LocalVersion::seen(fingerprint, SystemTime::now());
     let size_bytes = fingerprint.size_bytes;
-    let part_bytes = limits
-        .filter(|limits| size_bytes > limits.threshold_bytes)
-        .map(|limits| limits.part_bytes_for(size_bytes));
-    let (body, hash) = match part_bytes {
-        Some(part_bytes) => in_parts(&file, size_bytes, part_bytes),
-        None if size_bytes <= IN_MEMORY_BYTES => in_memory(&file, size_bytes),
-        None => whole(&file, size_bytes),
-    }
-    .map_err(failed)?;
+    let (body, hash) = hashed(&file, size_bytes, limits).map_err(failed)?;
     let after = Fingerprint::of(&file.metadata().map_err(failed)?);
     // Written to while it was read: what was read may be half of each version.
     if hash.size_bytes != size_bytes {
         return Err(Failure::Changing);
     }
-    if after != fingerprint && !is_beginning(&file, &fingerprint, &hash).map_err(failed)? {
+    let before = fingerprint.with_wal(0);
+    if after != before && !is_beginning(&file, &before, &hash).map_err(failed)? {
         return Err(Failure::Changing);
     }
     Ok(Content { body, local, hash })
+}
+
+/// The content, in parts where it is large, and its hash.
+fn hashed(
+    file: &Arc<File>,
+    size_bytes: u64,
+    limits: Option<PartLimits>,
+) -> io::Result<(Body, SizedDigest)> {
+    let part_bytes = limits
+        .filter(|limits| size_bytes > limits.threshold_bytes)
+        .map(|limits| limits.part_bytes_for(size_bytes));
+    match part_bytes {
+        Some(part_bytes) => in_parts(file, size_bytes, part_bytes),
+        None if size_bytes <= IN_MEMORY_BYTES => in_memory(file, size_bytes),
+        None => whole(file, size_bytes),
+    }
 }
 
 /// True for a large file that was only appended to while it was read: what was read is what the file held when it was

@@ -200,9 +200,11 @@ fn run(step: &StepFields<'_, '_, '_>) -> Option<Step> {
     }
     let when_file = step.fields.rel_path("when_file");
     let when_empty = step.fields.rel_path("when_empty");
+    let except = step.fields.texts("when_empty_except").into_iter();
     Some(Step::Run(RunStep {
         when_file,
         when_empty,
+        when_empty_except: except.map(|(name, _)| name.to_owned()).collect(),
         command: step.fields.command("command")?,
     }))
 }

@@ -14,7 +14,7 @@ use crate::{
     report::RequestCounts,
     store::{
         ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutOptions, StoreError,
-        memory::MemoryStore,
+        StoreErrorKind, memory::MemoryStore,
     },
 };
 
@@ -28,6 +28,8 @@ pub(super) struct OddStore {
     lists: AtomicU64,
     /// The token that every page but the last has, if it is always the same.
     pub(super) stuck_token: Option<&'static str>,
+    /// Paths whose objects can't be read.
+    pub(super) unreadable: Mutex<Vec<&'static str>>,
 }
 
 pub(super) fn bytes(objects: Vec<ListedObject>) -> Vec<ListedObject> {
@@ -52,6 +54,7 @@ impl OddStore {
             arrange: Mutex::new(arrange),
             lists: AtomicU64::new(0),
             stuck_token: None,
+            unreadable: Mutex::default(),
         }
     }
 
@@ -110,6 +113,15 @@ impl ObjectStore for OddStore {
         key: &'a ObjectKey,
         if_match: Option<&'a ETag>,
     ) -> BoxFuture<'a, Result<Object, StoreError>> {
+        let unreadable = self.unreadable.lock().unwrap();
+        let refused = unreadable
+            .iter()
+            .any(|path| key.as_str() == format!("agents/a/{path}"));
+        drop(unreadable);
+        if refused {
+            let error = StoreError::new("GET", key.as_str(), StoreErrorKind::Denied, "no");
+            return async move { Err(error) }.boxed();
+        }
         self.inner.get(key, if_match)
     }
 

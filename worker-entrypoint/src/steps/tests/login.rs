@@ -124,3 +124,13 @@ async fn an_answer_without_a_token_and_a_broken_file_are_hitches() {
     assert!(bench.run(step()).await.is_err());
     assert_eq!(bench.read("openclaw.json"), "{ broken");
 }
+
+#[tokio::test]
+async fn a_password_that_may_not_be_read_is_as_good_as_none() {
+    let bench = bench(None);
+    bench.engine.denied.lock().unwrap().push(KEY.to_owned());
+    configure(&bench, "http://127.0.0.1:1");
+    let before = bench.read("openclaw.json");
+    assert_eq!(bench.run(step()).await, Ok(Outcome::Nothing));
+    assert_eq!(bench.read("openclaw.json"), before);
+}
