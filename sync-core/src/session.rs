@@ -3,6 +3,7 @@
 //! A pass plans each mount, executes the plan, and decides anew about the paths that changed meanwhile, a few times at
 //! most. Never decides anything itself. One session at a time has a mount open; passes of a session run one by one.
 
+mod capabilities;
 mod carry;
 mod conflicts;
 mod dry_run;
@@ -16,7 +17,7 @@ mod status;
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, RwLock},
     time::Instant,
 };
 
@@ -39,20 +40,13 @@ use crate::{
     progress::Progress,
     report::{Report, RequestCounts},
     sqlite::Databases,
-    store::{Capabilities, ObjectStore, StoreError, StoreErrorKind, Support, probe},
+    store::{Capabilities, ObjectStore, StoreError},
     validate::Validate,
 };
 
-/// What a store is taken to do while nobody knows.
-const NOTHING: Capabilities = Capabilities {
-    conditional_put: Support::No,
-    conditional_delete: Support::No,
-};
 /// Tasks that make a part of a plan. Large enough for the transfers of a part to run side by side to the end, small enough
 /// for three parts in memory: one being made, one waiting, one being carried out.
 const PART_TASKS: usize = 8192;
-/// Name under which a baseline remembers what the store does.
-const CAPABILITIES: &str = "capabilities";
 /// Names under which a baseline remembers the last whole pass of a direction, as RFC 3339.
 const LAST_PULL: &str = "last-pull";
 const LAST_PUSH: &str = "last-push";
@@ -249,12 +243,6 @@ impl Session {
         &self.store
     }
 
-    /// What the store was found to do; `None` until it was asked.
-    #[must_use]
-    pub fn capabilities(&self) -> Option<Capabilities> {
-        *self.probed.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A request for what `texts` mean, each an absolute path, a path relative to the first mount, or one that begins with the
     /// name of another mount. A mount's own directory, `.`, and another mount's name mean the whole mount.
     pub fn request(
@@ -337,36 +325,6 @@ impl Session {
             .map(|(report, ())| report)
     }
 
-    /// Finds out what the store does, once for every store; remembered in the baselines.
-    pub async fn probe(&self) -> Result<Capabilities, StoreError> {
-        if let Some(known) = self.capabilities() {
-            return Ok(known);
-        }
-        let writable =
-            |mount: &&Arc<OpenMount>| mount.rules.rules().iter().any(|rule| rule.sync.pushes());
-        let Some(mount) = self.mounts.iter().find(writable) else {
-            return Ok(NOTHING);
-        };
-        let found = match probe::probe(&*self.store, &mount.prefix).await {
-            // Not remembered: the policy may be about these keys alone, or be mended.
-            Err(error) if error.kind == StoreErrorKind::Denied => return Ok(NOTHING),
-            other => other?,
-        };
-        tracing::info!(
-            ?found,
-            "asked the store what it does with conditional writes"
-        );
-        self.reached(Point::Probed);
-        self.set_capabilities(found);
-        let text = encode(found);
-        for mount in &self.mounts {
-            if let Err(error) = mount.baseline().set_value(CAPABILITIES, &text) {
-                tracing::warn!(mount = mount.name, %error, "can't remember what the store does");
-            }
-        }
-        Ok(found)
-    }
-
     /// A failpoint of the session as a whole.
     pub(crate) fn reached(&self, point: Point) {
         if let Some(mount) = self.mounts.first() {
@@ -390,28 +348,6 @@ impl Session {
                     tracing::warn!(mount = mount.name, %error, "can't remember the pass");
                 }
             }
-        }
-    }
-
-    fn recall_capabilities(&self) -> Result<(), BaselineError> {
-        for mount in &self.mounts {
-            if let Some(found) = mount
-                .baseline()
-                .value(CAPABILITIES)?
-                .as_deref()
-                .and_then(decode)
-            {
-                self.set_capabilities(found);
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn set_capabilities(&self, capabilities: Capabilities) {
-        *self.probed.write().unwrap_or_else(PoisonError::into_inner) = Some(capabilities);
-        for mount in &self.mounts {
-            mount.set_capabilities(capabilities);
         }
     }
 }
@@ -462,31 +398,6 @@ impl Clock {
             }),
         }
     }
-}
-
-fn encode(capabilities: Capabilities) -> String {
-    let word = |support| match support {
-        Support::Yes => "yes",
-        Support::No => "no",
-    };
-    format!(
-        "put={} delete={}",
-        word(capabilities.conditional_put),
-        word(capabilities.conditional_delete)
-    )
-}
-
-fn decode(text: &str) -> Option<Capabilities> {
-    let support = |word: &str| match word {
-        "yes" => Some(Support::Yes),
-        "no" => Some(Support::No),
-        _ => None,
-    };
-    let (put, delete) = text.split_once(' ')?;
-    Some(Capabilities {
-        conditional_put: support(put.strip_prefix("put=")?)?,
-        conditional_delete: support(delete.strip_prefix("delete=")?)?,
-    })
 }
 
 impl std::fmt::Debug for Session {

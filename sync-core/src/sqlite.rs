@@ -1,7 +1,7 @@
 //! SQLite databases among the files: telling them, capturing them while they are written to, settling them before they are
 //! replaced.
 //!
-//! Owns every look into a database of the tree and the rule about its locks (see [`locks`]). Never checkpoints, changes or
+//! Owns every look into a database of the tree and the rule about its locks (in `locks`). Never checkpoints, changes or
 //! locks a database for writing while it is only read; never touches the engine's own.
 //!
 //! Cases, as the tests have them:

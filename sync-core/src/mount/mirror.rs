@@ -71,6 +71,7 @@ impl OpenMount {
             capabilities: RwLock::new(None),
             refused: Mutex::default(),
             backslashes: tokio::sync::OnceCell::new(),
+            databases: RwLock::default(),
             mirror: Some(policy),
             _locks: locks,
         })
