@@ -220,6 +220,11 @@ async fn a_heavy_directory_is_named(store: &'static Store) -> Result<()> {
             .any(|(_, said)| said.contains("1 files with 8 B are left out")),
         "{weight:?}"
     );
+    // As it was advised.
+    tree::write(&cli.workspace(), ".hiclawignore", "node_modules\n")?;
+    let ran = cli.run(&["doctor", "--json"]).await?;
+    let weight = checks(&ran, "weight")?;
+    assert!(weight.iter().all(|(state, _)| state == "ok"), "{weight:?}");
     Ok(())
 }
 

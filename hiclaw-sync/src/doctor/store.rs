@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use sync_core::{
     layout::ResolvedLayout,
+    order::KeyOrder,
     path::Prefix,
     store::{
         ListPage, StoreError, StoreErrorKind, Support,
@@ -169,15 +170,16 @@ async fn notifications(store: &S3Store, prefix: &Prefix) -> Check {
         Ok(Notifications::Sent) => Check::ok(NAME, "the store tells of changes to whoever listens"),
         Ok(Notifications::Awaited) => Check::ok(
             NAME,
-            "the store keeps listeners waiting, as one does that tells of changes; none came while it was asked",
+            "the store takes requests for its events and sends nothing: the bucket is listed now and then",
         ),
         Ok(Notifications::None) => Check::ok(
             NAME,
-            "the store tells nobody of changes: those made elsewhere come with the scheduled passes and on request",
+            "the store tells nobody of changes: the bucket is listed now and then",
         ),
-        Err(error) if error.kind == StoreErrorKind::Denied => Check::ok(
+        Err(error) if error.kind == StoreErrorKind::Denied => Check::warning(
             NAME,
-            "these keys may not listen (s3:ListenBucketNotification): changes come with the scheduled passes and on request",
+            "these keys may not listen for changes: the bucket is listed now and then",
+            "allow s3:ListenBucketNotification to have changes brought at once",
         ),
         Err(error) => Check::skipped(NAME, error.to_string()),
     }
@@ -186,15 +188,23 @@ async fn notifications(store: &S3Store, prefix: &Prefix) -> Check {
 async fn order(store: &S3Store, prefix: &Prefix) -> Check {
     const NAME: &str = "listing-order";
     match store.greet(prefix.as_str()).await.page {
-        Ok(page) if in_byte_order(&page) => Check::ok(NAME, "as far as one page shows, by bytes"),
-        Ok(_) => Check::ok(NAME, "not by bytes: listings are put in order here first"),
+        Ok(page) if in_order(&page, KeyOrder::Bytes) => {
+            Check::ok(NAME, "as far as one page shows, by bytes")
+        }
+        Ok(page) if in_order(&page, KeyOrder::Tree) => {
+            Check::ok(NAME, "as far as one page shows, as a tree")
+        }
+        Ok(_) => Check::ok(
+            NAME,
+            "none that is known: listings are put in order here first",
+        ),
         Err(error) => Check::skipped(NAME, error.to_string()),
     }
 }
 
-fn in_byte_order(page: &ListPage) -> bool {
+fn in_order(page: &ListPage, order: KeyOrder) -> bool {
     page.objects
-        .is_sorted_by(|left, right| left.key < right.key)
+        .is_sorted_by(|left, right| order.compare(&left.key, &right.key).is_lt())
 }
 
 /// The prefix of the agent's own files.

@@ -72,7 +72,7 @@ pub(super) fn weigh(mount: &Mount) -> Weight {
                 continue;
             };
             // The engine's own.
-            if below.as_str() == STATE_DIRECTORY {
+            if below.file_name() == STATE_DIRECTORY {
                 continue;
             }
             let Ok(kind) = entry.file_type() else {
@@ -179,6 +179,7 @@ mod tests {
         }
         write(".git/HEAD");
         write("cache/x");
+        write(".hiclaw-sync/state.db");
         write("logs/today.log");
         fs::write(dir.path().join(".hiclawignore"), "logs/\n").unwrap();
         write("a");

@@ -20,6 +20,7 @@ use crate::{
     layout::Rules,
     mount::OpenMount,
     path::{Prefix, RelPath},
+    plan::Direction,
     report::{Problem, ProblemKind},
     store::{EventBytes, ObjectStore, StoreError, StoreErrorKind},
 };
@@ -54,7 +55,7 @@ impl Subscription {
             let Ok(index) = u16::try_from(index) else {
                 break;
             };
-            if !pulls(&mount.rules) {
+            if !pulls(&mount.rules) || mount.direction(Direction::Pull) == Direction::Push {
                 continue;
             }
             let entry = found

@@ -134,15 +134,16 @@ impl Session {
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
         let mut later = self
-            .carry(mount, &mut self.pull_of(paths.clone()), report)
+            .carry(mount, &mut self.pull_of(mount, paths.clone()), report)
             .await?;
         let mut there = self.look_at(mount, paths, report).await?;
         there.retain(|observed| observed.remote.is_some());
         let planned = mount.clone();
+        let direction = mount.direction(Direction::Pull);
         let plan =
-            tokio::task::spawn_blocking(move || plan::plan_again(&planned, Direction::Pull, there));
-        let context = self.context(mount, Direction::Pull, progress);
-        let mut plan = plan.await??;
+            tokio::task::spawn_blocking(move || plan::plan_again(&planned, direction, there));
+        let context = self.context(mount, direction, progress);
+        let mut plan = self.compare(mount, plan.await??).await?;
         // What belongs together may not have been told completely: a listing shows all of it.
         let mut units = without_units(mount, &mut plan);
         let listings = Listings::Fetched;
@@ -237,7 +238,7 @@ impl Session {
         progress: &Arc<dyn Progress>,
         report: &mut Report,
     ) -> Result<Vec<RelPath>, SessionError> {
-        let mut scope = self.pull_of(paths);
+        let mut scope = self.pull_of(mount, paths);
         let mut later = self.carry(mount, &mut scope, report).await?;
         let direction = Direction::Pull;
         let more = self.run_mount(
@@ -252,11 +253,11 @@ impl Session {
         Ok(later)
     }
 
-    fn pull_of(&self, paths: Vec<RelPath>) -> PlanScope {
+    fn pull_of(&self, mount: &OpenMount, paths: Vec<RelPath>) -> PlanScope {
         PlanScope {
             extent: super::pass::extent(paths),
-            direction: Direction::Pull,
-            approval: Approval::None,
+            direction: mount.direction(Direction::Pull),
+            approval: mount.approval(Approval::None),
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
             turn: Turn::First,

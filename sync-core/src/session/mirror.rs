@@ -21,8 +21,9 @@ use crate::{
     local::{Fingerprint, LocalKind},
     mirror::MirrorPolicy,
     mount::OpenMount,
-    path::Prefix,
+    path::{Prefix, RelPath},
     plan::{MountPlan, Task, hash_file, local_problem, without_other_versions},
+    reconcile::Decision,
     report::{Problem, ProblemKind},
     root::LocalError,
     store::{ObjectInfo, ObjectStore, StoreError},
@@ -93,6 +94,7 @@ impl Session {
         while let Some(result) = compared.next().await {
             match result?? {
                 Compared::Same(row) => plan.row_changes.push(RowChange::Record(row)),
+                Compared::Rewritten(task) => plan.rewritten.push(*task),
                 Compared::Different(task) => plan.tasks.push(*task),
                 Compared::Problem(problem) => plan.problems.push(problem),
             }
@@ -104,6 +106,8 @@ impl Session {
 /// What comparing both sides of a path came to.
 enum Compared {
     Same(Row),
+    /// The same, but the object was written again: its attributes may be others.
+    Rewritten(Box<Task>),
     Different(Box<Task>),
     Problem(Problem),
 }
@@ -116,43 +120,27 @@ async fn compare(
     let (Some(local), Some(remote)) = (&task.observed.local, &task.observed.remote) else {
         return Ok(different(&mount, task));
     };
-    let (path, size_bytes) = (task.observed.path.clone(), remote.version.size_bytes);
-    let blocking = mount.clone();
-    let looked = tokio::task::spawn_blocking(move || {
-        let hashed = hash_file(&blocking, &path)?;
-        Ok((hashed, blocking.reads_like_a_link(&path, size_bytes)))
-    });
-    let ((hash, fingerprint), reads_like_a_link) = match looked.await {
-        Ok(Ok(looked)) => looked,
-        Ok(Err(error)) if LocalError::kind(&error) == std::io::ErrorKind::NotFound => {
-            return Ok(different(&mount, task));
-        }
-        Ok(Err(error)) => {
-            let problem = local_problem(&mount, &task.observed.path, &error);
-            return Ok(Compared::Problem(problem));
-        }
-        Err(error) => {
-            return Ok(Compared::Problem(Problem {
-                mount: mount.name.clone(),
-                path: task.observed.path.to_string(),
-                kind: ProblemKind::Io,
-                message: error.to_string(),
-            }));
-        }
+    let Content {
+        hash,
+        fingerprint,
+        reads_like_a_link,
+    } = match content(&mount, &task.observed.path, remote).await {
+        Ok(Some(content)) => content,
+        Ok(None) => return Ok(different(&mount, task)),
+        Err(problem) => return Ok(Compared::Problem(problem)),
     };
     // Written to meanwhile: whoever carries the task out looks again.
     if fingerprint != local.fingerprint || hash.size_bytes != remote.version.size_bytes {
         return Ok(different(&mount, task));
     }
     // A tag doesn't tell a link from a file that holds its target.
-    let may_be_a_link = local.kind != LocalKind::File || reads_like_a_link;
-    let proven = is_known(&task, &hash, fingerprint)
-        || (!may_be_a_link && remote.version.etag.as_md5() == Some(&*hash.md5_hex));
-    let same = match proven {
-        true => true,
-        false if !may_be_a_link && remote.version.etag.as_md5().is_some() => false,
+    let is_file = local.kind == LocalKind::File && !reads_like_a_link;
+    let tag = remote.version.etag.as_md5().filter(|_| is_file);
+    let same = match tag {
+        _ if is_known(&task, &hash, fingerprint) => true,
+        Some(md5) => md5 == hash.md5_hex,
         // An object that came in parts, or one that may be a link: its writer may have told.
-        false => match store.head(&remote.key).await {
+        None => match store.head(&remote.key).await {
             Ok(info) => info.is_some_and(|info| is_told(&info, remote, &hash, local.kind)),
             Err(error) if error.kind.is_fatal() => return Err(error),
             Err(error) => {
@@ -161,22 +149,70 @@ async fn compare(
             }
         },
     };
-    if !same {
-        return Ok(different(&mount, task));
+    Ok(if same {
+        equal(task, fingerprint, &hash)
+    } else {
+        different(&mount, task)
+    })
+}
+
+/// What stands here, read as a whole.
+struct Content {
+    hash: ContentHash,
+    fingerprint: Fingerprint,
+    reads_like_a_link: bool,
+}
+
+/// Reads what stands at a path; `None` for nothing any more.
+async fn content(
+    mount: &Arc<OpenMount>,
+    path: &RelPath,
+    remote: &RemoteEntry,
+) -> Result<Option<Content>, Problem> {
+    let (size_bytes, reading, its_path) = (remote.version.size_bytes, mount.clone(), path.clone());
+    let read = move || {
+        let (hash, fingerprint) = hash_file(&reading, &its_path)?;
+        Ok(Content {
+            hash,
+            fingerprint,
+            reads_like_a_link: reading.reads_like_a_link(&its_path, size_bytes),
+        })
+    };
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(content)) => Ok(Some(content)),
+        Ok(Err(error)) if LocalError::kind(&error) == std::io::ErrorKind::NotFound => Ok(None),
+        Ok(Err(error)) => Err(local_problem(mount, path, &error)),
+        Err(error) => Err(Problem {
+            mount: mount.name.clone(),
+            path: path.to_string(),
+            kind: ProblemKind::Io,
+            message: error.to_string(),
+        }),
     }
-    // That the same content was written again is dealt with elsewhere, and only then known.
-    let known = task
-        .observed
-        .baseline
-        .as_ref()
-        .and_then(|row| row.remote.as_ref());
-    let known = known.filter(|known| known.was_rewritten(&remote.version));
-    Ok(Compared::Same(Row {
+}
+
+/// Both sides hold the same content. An object that was written again with it may have another mode, which is applied.
+fn equal(mut task: Task, fingerprint: Fingerprint, hash: &ContentHash) -> Compared {
+    let known = task.observed.baseline.as_ref();
+    let known = known.and_then(|row| row.remote.clone());
+    let now = task.observed.remote.as_ref().map(|entry| &entry.version);
+    let is_rewritten = match (&known, now) {
+        (Some(known), Some(now)) => known.was_rewritten(now),
+        (None, _) | (_, None) => false,
+    };
+    let applies = is_rewritten && task.decision == Decision::Download;
+    let row = Row {
         path: task.observed.path.clone(),
         local: Some(LocalVersion::seen(fingerprint, SystemTime::now())),
-        remote: Some(known.unwrap_or(&remote.version).clone()),
+        remote: if applies { known } else { now.cloned() },
         digest: hash.digest,
-    }))
+    };
+    if !applies {
+        return Compared::Same(row);
+    }
+    task.observed.baseline = Some(row);
+    task.decision = Decision::Nothing;
+    Compared::Rewritten(Box::new(task))
 }
 
 fn different(mount: &OpenMount, mut task: Task) -> Compared {

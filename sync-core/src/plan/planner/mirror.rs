@@ -124,10 +124,6 @@ impl Planner<'_> {
             Step::Compare => compared(&observed, policy, remote),
             Step::Copy | Step::Nothing | Step::Delete | Step::Forget => Verdict::Copy("new"),
         };
-        if verdict == Verdict::Compare {
-            // Equal contents say nothing of the mode.
-            self.note_rewritten(&observed, &handling);
-        }
         let task = |reason: &str, observed| Task {
             observed,
             decision: decision(Step::Copy, policy),
@@ -207,7 +203,6 @@ fn decision(step: Step, policy: MirrorPolicy) -> Decision {
 }
 
 /// Whether two files have to be looked into.
-#[derive(PartialEq, Eq)]
 enum Verdict {
     Compare,
     Copy(&'static str),

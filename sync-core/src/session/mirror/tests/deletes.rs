@@ -284,3 +284,29 @@ async fn a_version_that_a_crash_left_displaced_survives_a_copy_the_other_way_rou
         "nobody has seen it"
     );
 }
+
+#[tokio::test]
+async fn what_the_bucket_says_has_changed_is_compared_copied_and_deleted() {
+    use crate::events::{Hint, Noted};
+    let fixture = fixture(Side::Remote).deleting();
+    for path in ["changed", "gone", "kept"] {
+        fixture.insert(path, "one");
+    }
+    let session = fixture.open().await;
+    let request = PassRequest::everything(Direction::Sync);
+    session.pass(&request, &silent()).await.unwrap();
+    fixture.write("changed", "two");
+    fixture.insert("changed", "six");
+    fixture.store.remove("p/gone");
+    let hints = [("changed", Hint::Unknown), ("gone", Hint::Removed)];
+    let hints = hints.map(|(path, hint)| (crate::path::RelPath::new(path).unwrap(), vec![hint]));
+    let mount = session.mounts()[0].clone();
+    let (report, later) = session
+        .pull_hinted(&mount, Noted::Paths(hints.into()), &silent())
+        .await
+        .unwrap();
+    assert_eq!(paths(&report.downloaded), ["changed"], "{report:?}");
+    assert_eq!(paths(&report.deleted_local), ["gone"]);
+    assert!(later.is_empty());
+    assert_eq!(fixture.read("changed").as_deref(), Some("six"));
+}
