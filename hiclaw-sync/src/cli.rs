@@ -2,11 +2,16 @@
 //!
 //! Owns names, help texts and examples. Never does anything.
 
+mod objects;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sync_core::events::Listen;
 
+pub use self::objects::{
+    ListArguments, MirrorArguments, PutArguments, ReadArguments, RemoveArguments, StatArguments,
+};
 use crate::settings::GlobalOptions;
 
 /// Keeps an agent's files and its bucket prefix the same
@@ -31,6 +36,8 @@ Examples:
   hiclaw-sync push notes/                  send what changed below notes/
   hiclaw-sync plan                         what a pass both ways would do, and why
   hiclaw-sync --json pull | jq .problems   for scripts
+  hiclaw-sync mirror ./site s3://web/site/ a one-way copy, without a worker
+  hiclaw-sync doctor                       what is wrong, and what to do about it
   hiclaw-sync serve --data /tmp/s3 --bucket hiclaw-storage
                                            an S3 store on this machine";
 
@@ -59,6 +66,26 @@ pub enum Command {
     },
     /// Release deletes that a brake holds
     Approve,
+    /// Copy one way between a directory and `s3://BUCKET/PREFIX/`
+    ///
+    /// Needs no worker and no layout: only the store's endpoint and keys. Unchanged files cost neither a request nor a
+    /// read; nothing is ever seen half-written.
+    Mirror(MirrorArguments),
+    /// List objects
+    Ls(ListArguments),
+    /// Write objects to standard output
+    Cat(ReadArguments),
+    /// Show what is known of an object: size, ETag, time, metadata
+    Stat(StatArguments),
+    /// Write a file or standard input to an object
+    Put(PutArguments),
+    /// Remove objects
+    Rm(RemoveArguments),
+    /// Look for what keeps a worker from working, and say what to do
+    ///
+    /// Settings, store, credentials, permissions of each prefix, clock, watch limits, excluded weight, state and files.
+    /// Writes and removes a few keys of its own. Exit codes: 0 nothing failed, 1 something did, 75 store unreachable.
+    Doctor,
     /// Show or check layouts
     #[command(subcommand)]
     Layouts(LayoutsCommand),

@@ -1,7 +1,10 @@
 //! What each command does.
 
 mod conflicts;
+mod doctor;
 mod layouts;
+mod mirror;
+mod objects;
 mod pass;
 mod serve;
 mod shell;
@@ -79,6 +82,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         )),
         Command::Watch(arguments) => runtime()?.block_on(watch::run(&global, arguments)),
         Command::Serve(arguments) => runtime()?.block_on(serve::run(&global, arguments)),
+        Command::Mirror(arguments) => runtime()?.block_on(mirror::run(&global, arguments)),
+        Command::Ls(arguments) => runtime()?.block_on(objects::list::run(&global, arguments)),
+        Command::Cat(arguments) => runtime()?.block_on(objects::cat(&global, arguments)),
+        Command::Stat(arguments) => runtime()?.block_on(objects::stat(&global, arguments)),
+        Command::Put(arguments) => runtime()?.block_on(objects::put(&global, arguments)),
+        Command::Rm(arguments) => runtime()?.block_on(objects::remove::run(&global, arguments)),
+        Command::Doctor => runtime()?.block_on(doctor::run(&global)),
         Command::Layouts(command) => layouts::run(&global, command),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man => shell::manual(),

@@ -6,6 +6,7 @@ use std::process;
 
 use sync_core::{
     layout::LayoutError,
+    object::ObjectError,
     report::Report,
     session::{ConflictError, PassError, SessionError},
     store::{StoreError, StoreErrorKind},
@@ -31,6 +32,8 @@ pub enum Exit {
     Held,
     /// The store can't be reached; trying again later may help.
     Unreachable,
+    /// It was ended by a signal before it was done.
+    Interrupted,
 }
 
 impl Exit {
@@ -44,6 +47,8 @@ impl Exit {
             Self::Problems => 3,
             Self::Held => 4,
             Self::Unreachable => 75,
+            // What shells make of SIGINT.
+            Self::Interrupted => 130,
         }
     }
 
@@ -115,10 +120,18 @@ fn store_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a S
         | _ => None,
     };
     let in_pass = || in_session(&cause.downcast_ref::<PassError>()?.source);
+    let in_object = || match cause.downcast_ref::<ObjectError>()? {
+        ObjectError::Store(store) => Some(store),
+        ObjectError::Local { .. }
+        | ObjectError::Changing { .. }
+        | ObjectError::Damaged { .. }
+        | _ => None,
+    };
     cause
         .downcast_ref()
         .or_else(|| in_session(cause.downcast_ref()?))
         .or_else(in_pass)
+        .or_else(in_object)
 }
 
 impl From<Exit> for process::ExitCode {
@@ -137,7 +150,7 @@ pub struct Decided(pub Exit);
 pub fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().filter(|cause| !cause.is::<Decided>()) {
-        let cause = cause.to_string();
+        let cause = said(cause);
         if text.ends_with(&cause) {
             continue;
         }
@@ -147,6 +160,17 @@ pub fn message(error: &anyhow::Error) -> String {
         text.push_str(&cause);
     }
     text
+}
+
+/// A cause in words that do nothing to a terminal. Settings and layouts have a line for each mistake, and no names of others.
+fn said(cause: &(dyn std::error::Error + 'static)) -> String {
+    let has_lines =
+        cause.is::<SettingsError>() || cause.is::<LayoutError>() || cause.is::<LayoutFileError>();
+    if has_lines {
+        cause.to_string()
+    } else {
+        crate::output::printable(&cause.to_string())
+    }
 }
 
 /// What a person can do about an error, if anything is known.

@@ -6,6 +6,7 @@
 pub mod cli;
 mod commands;
 pub mod controller;
+pub mod doctor;
 pub mod exit;
 pub mod http;
 pub mod logging;
@@ -14,6 +15,7 @@ pub mod progress;
 pub mod resident;
 pub mod serve;
 pub mod settings;
+pub mod target;
 pub mod validate;
 pub mod worker;
 

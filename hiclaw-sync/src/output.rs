@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use sync_core::{
     report::{Entry, Report, Side},
+    session::MIRROR,
     status::{EventStream, Status},
 };
 
@@ -48,6 +49,29 @@ pub fn json(out: &mut dyn Write, document: &impl serde::Serialize) -> io::Result
             .map_err(io::Error::from)
             .and_then(|()| writeln!(out)),
     )
+}
+
+/// Text that does nothing to a terminal: names may hold escape sequences, line ends, and signs that turn the direction
+/// of writing.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let turns = |character| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || turns(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// A time as RFC 3339 in UTC, to the second.
+#[must_use]
+pub fn time(time: std::time::SystemTime) -> Option<String> {
+    let stamp = jiff::Timestamp::try_from(time).ok()?;
+    Some(stamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// A pipe that nobody reads any more is no failure.
@@ -165,21 +189,12 @@ fn summary(out: &mut dyn Write, mood: Mood, report: &Report) -> io::Result<()> {
     )
 }
 
-/// A path with its mount, which is left out for the agent's own files. Whoever writes a key must not write to a terminal:
-/// control characters are shown as escapes.
+/// A path with its mount, which is left out for the agent's own files and for mirrors.
 pub(crate) fn place(mount: &str, path: &str) -> String {
-    let path: String = path
-        .chars()
-        .flat_map(|character| {
-            let escaped = character.is_control().then(|| character.escape_default());
-            let plain = (!character.is_control()).then_some(character);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect();
-    match (mount, &*path) {
-        ("workspace" | "", _) => path,
+    match (mount, path) {
+        ("workspace" | MIRROR | "", path) => printable(path),
         (mount, "") => mount.to_owned(),
-        (mount, path) => format!("{mount}/{path}"),
+        (mount, path) => printable(&format!("{mount}/{path}")),
     }
 }
 
@@ -385,6 +400,14 @@ mod tests {
         assert_eq!(
             (&value["duration_ms"], &value["bytes_in"]),
             (&serde_json::json!(0), &serde_json::json!(0))
+        );
+    }
+
+    #[test]
+    fn names_do_nothing_to_a_terminal() {
+        assert_eq!(
+            printable("a b\u{1b}[31m\n\u{202e}é"),
+            "a b\\u{1b}[31m\\n\\u{202e}é"
         );
     }
 

@@ -29,7 +29,7 @@ pub const ERROR_FAILED: &str = "failed";
 pub const ERROR_USAGE: &str = "usage";
 
 /// News from the watcher that may wait for the engine.
-const NEWS_QUEUED: usize = 4096;
+pub(crate) const NEWS_QUEUED: usize = 4096;
 
 /// A running engine with its watcher and socket. Dropping it closes the socket and ends the watching.
 pub struct Engine {
@@ -86,7 +86,7 @@ impl std::fmt::Debug for Engine {
 }
 
 /// The mounts that push anything, without what never travels.
-fn watched_mounts(session: &Session) -> Vec<WatchedMount> {
+pub(crate) fn watched_mounts(session: &Session) -> Vec<WatchedMount> {
     session
         .mounts()
         .iter()

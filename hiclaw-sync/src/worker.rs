@@ -41,11 +41,7 @@ impl Worker {
     pub async fn connect(mut settings: Settings) -> anyhow::Result<Self> {
         // A wrong layout is found before anything is asked of the network.
         settings.load_layout(&Team::default())?;
-        let source = key_source(&mut settings).await?;
-        let config = S3Config {
-            key_source: source,
-            ..settings.store.s3_config()
-        };
+        let config = store_config(&mut settings).await?;
         let store: Arc<dyn ObjectStore> = Arc::new(S3Store::connect(&config).await?);
         Self::with_store(settings, store).await
     }
@@ -102,6 +98,16 @@ impl std::fmt::Debug for Worker {
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
+}
+
+/// How the store is reached, with the controller as the source of keys where they come from it. What the controller knows
+/// better enters the settings.
+pub async fn store_config(settings: &mut Settings) -> anyhow::Result<S3Config> {
+    let key_source = key_source(settings).await?;
+    Ok(S3Config {
+        key_source,
+        ..settings.store.s3_config()
+    })
 }
 
 /// The controller as a source of keys, where the settings want its keys. It is asked once before anything else: it may know

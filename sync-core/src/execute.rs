@@ -18,6 +18,8 @@ mod rewritten;
 mod unit;
 mod upload;
 
+pub(crate) use self::attributes::{ObjectKind, kind, metadata};
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},

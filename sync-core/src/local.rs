@@ -25,7 +25,7 @@ const TYPE_FIFO: u32 = 0o010_000;
 const TYPE_SOCKET: u32 = 0o140_000;
 
 /// What a stat tells of a file. Equal fingerprints mean an unchanged file, but for [`Fingerprint::is_racy`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Fingerprint {
     /// Size of the content.
     pub size_bytes: u64,

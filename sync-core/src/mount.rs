@@ -3,6 +3,7 @@
 //! Invariant: one process at a time has a mount open; the lock is released when the value is dropped or the process
 //! ends, however it ends.
 
+mod mirror;
 mod place;
 
 use std::{
@@ -22,6 +23,7 @@ use crate::{
     layout::{Mount, Rules},
     link,
     local::LocalEntry,
+    mirror::MirrorPolicy,
     order::KeyOrder,
     path::{Prefix, RelPath},
     report::Side,
@@ -52,7 +54,9 @@ pub struct OpenMount {
     refused: Mutex<BTreeMap<RelPath, (RemoteVersion, String)>>,
     /// Whether the store keeps a `\` in a key, once that was asked.
     pub(crate) backslashes: tokio::sync::OnceCell<Support>,
-    _lock: File,
+    /// Present where the mount is copied one way instead of being kept the same.
+    mirror: Option<MirrorPolicy>,
+    _locks: Vec<File>,
 }
 
 /// A mount could not be opened.
@@ -160,13 +164,18 @@ impl OpenMount {
             databases: RwLock::default(),
             refused: Mutex::default(),
             backslashes: tokio::sync::OnceCell::new(),
-            _lock: lock,
+            mirror: None,
+            _locks: vec![lock],
         })
     }
 
     /// What travels, as the ignore files are from now on. Whoever looks at the mount keeps one value for the whole look.
     #[must_use]
     pub fn selection(&self) -> Selection {
+        if self.mirror.is_some() {
+            // A copy that leaves out what somebody else ignores is none.
+            return Selection::without_ignore_files(self.rules.clone(), self.root.clone());
+        }
         Selection::new(self.rules.clone(), self.root.clone())
     }
 

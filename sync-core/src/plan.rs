@@ -26,6 +26,7 @@ pub(crate) use self::{
     change::{changes, hash_file, local_problem},
     conclude::Conclusion,
     deferred::Deferred,
+    planner::without_other_versions,
     remote::{ListingFault, Reading, RemoteSource},
 };
 use crate::{
@@ -103,6 +104,8 @@ impl Handling {
 #[derive(Debug, Default)]
 pub(crate) struct MountPlan {
     pub(crate) tasks: Vec<Task>,
+    /// Tasks of a mirror that are to be done unless both sides turn out to hold the same content.
+    pub(crate) compare: Vec<Task>,
     /// Changes of the baseline that go with no change of a file.
     pub(crate) row_changes: Vec<RowChange>,
     pub(crate) problems: Vec<Problem>,
@@ -122,7 +125,7 @@ pub(crate) struct MountPlan {
 impl MountPlan {
     /// What a part is measured by.
     fn size(&self) -> usize {
-        let tasks = self.tasks.len() + self.later.len();
+        let tasks = self.tasks.len() + self.compare.len() + self.later.len();
         tasks.max(self.row_changes.len())
     }
 

@@ -4,6 +4,7 @@
 //! others do to the tree meanwhile; the kernel checks (`openat2`, `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`).
 
 mod beside;
+mod copies;
 
 use std::{
     fs::File,
@@ -74,6 +75,16 @@ pub struct Root {
     staging: OwnedFd,
     path: PathBuf,
     contents_opened: AtomicU64,
+    residue: Residue,
+}
+
+/// What becomes of the directories that were made for staging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Residue {
+    /// They are the engine's, and stay.
+    Stays,
+    /// They go when the last user of the root does.
+    GoesWhenEmpty,
 }
 
 /// What keeps a file from being put at a path.
@@ -123,6 +134,7 @@ impl Root {
             staging,
             path: path.to_owned(),
             contents_opened: AtomicU64::new(0),
+            residue: Residue::Stays,
         })
     }
 

@@ -10,7 +10,7 @@
 mod patterns;
 mod tree;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 pub use self::tree::IgnoreProblem;
 use self::tree::IgnoreTree;
@@ -18,7 +18,7 @@ use crate::{
     conflict,
     layout::{Rule, Rules, SyncMode},
     path::RelPath,
-    root::Root,
+    root::{LocalError, Root},
     sqlite,
 };
 
@@ -44,6 +44,8 @@ pub struct Selection {
     rules: Arc<Rules>,
     ignored: Rule,
     files: Option<IgnoreTree>,
+    /// Where databases are looked for, whose parts don't travel.
+    databases: Option<Arc<Root>>,
 }
 
 impl Selection {
@@ -51,9 +53,16 @@ impl Selection {
     #[must_use]
     pub fn new(rules: Arc<Rules>, root: Arc<Root>) -> Self {
         Self {
-            files: Some(IgnoreTree::new(root)),
+            files: Some(IgnoreTree::new(root.clone())),
+            databases: Some(root),
             ..Self::of_rules(rules)
         }
+    }
+
+    /// The same for a directory that isn't open as a mount; nothing is created in it.
+    pub fn of_directory(rules: Arc<Rules>, directory: &Path) -> Result<Self, LocalError> {
+        let root = Root::open_source(directory, directory)?;
+        Ok(Self::new(rules, Arc::new(root)))
     }
 
     /// The rules alone.
@@ -63,6 +72,16 @@ impl Selection {
             rules,
             ignored: Rule::new(Vec::new(), SyncMode::None),
             files: None,
+            databases: None,
+        }
+    }
+
+    /// The rules alone, and what SQLite keeps beside the databases below `root`, which never travels.
+    #[must_use]
+    pub fn without_ignore_files(rules: Arc<Rules>, root: Arc<Root>) -> Self {
+        Self {
+            databases: Some(root),
+            ..Self::of_rules(rules)
         }
     }
 
@@ -81,12 +100,12 @@ impl Selection {
     /// is ignored with the path that it is a copy of. So is what SQLite keeps beside a database.
     #[must_use]
     pub fn ignores(&self, path: &RelPath) -> bool {
-        let Some(files) = &self.files else {
-            return false;
+        let is_part = |root: &Arc<Root>| sqlite::is_part(root, path);
+        let excludes = |files: &IgnoreTree| {
+            files.excludes(path)
+                || conflict::origin(path).is_some_and(|origin| files.excludes(&origin))
         };
-        files.excludes(path)
-            || conflict::origin(path).is_some_and(|origin| files.excludes(&origin))
-            || sqlite::is_part(files.root(), path)
+        self.files.as_ref().is_some_and(excludes) || self.databases.as_ref().is_some_and(is_part)
     }
 
     /// True when nothing below `directory` can travel, so that nobody need enter it. False when in doubt.

@@ -8,6 +8,7 @@ mod conflicts;
 mod dry_run;
 mod hinted;
 mod listing;
+mod mirror;
 mod pass;
 mod planning;
 mod status;
@@ -21,6 +22,7 @@ use std::{
 
 pub use self::{
     conflicts::{ConflictDetails, ConflictError, ConflictVersion, InBucket, Resolved},
+    mirror::{MIRROR, MirrorSpec},
     pass::Dirty,
 };
 pub use crate::plan::Direction;
@@ -36,7 +38,6 @@ use crate::{
     path::{PathError, RelPath},
     progress::Progress,
     report::{Report, RequestCounts},
-    sqlite::Databases,
     store::{Capabilities, ObjectStore, StoreError, StoreErrorKind, Support, probe},
     validate::Validate,
 };
@@ -231,14 +232,6 @@ impl Session {
     #[must_use]
     pub fn mounts(&self) -> &[Arc<OpenMount>] {
         &self.mounts
-    }
-
-    /// From the return of this on no database is changed here, or they are again. What is held is in the reports. Blocks
-    /// while the files of a batch are published.
-    pub fn set_databases(&self, databases: Databases) {
-        for mount in &self.mounts {
-            mount.set_databases(databases);
-        }
     }
 
     /// The store.

@@ -4,7 +4,7 @@
 mod tests {
     use std::{fs, path::Path};
 
-    const PURE: [&str; 12] = [
+    const PURE: [&str; 13] = [
         "layout",
         "link",
         "merge",
@@ -17,6 +17,7 @@ mod tests {
         "backoff",
         "carry",
         "pace",
+        "mirror",
     ];
     const FORBIDDEN: [&str; 7] = [
         "tokio",

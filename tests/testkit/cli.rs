@@ -125,6 +125,26 @@ impl Cli {
         Ok(ran)
     }
 
+    /// Runs a command that reads `input` from its standard input.
+    pub async fn feed(&self, arguments: &[&str], input: &[u8]) -> Result<Ran> {
+        use tokio::io::AsyncWriteExt as _;
+        let mut child = self
+            .command(&self.words(arguments)?)?
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let mut stdin = child.stdin.take().context("no standard input")?;
+        let (written, ran) = tokio::join!(
+            async move {
+                stdin.write_all(input).await?;
+                stdin.shutdown().await
+            },
+            finish(child)
+        );
+        // One that ends without reading has its reasons; its exit code tells.
+        drop(written);
+        ran
+    }
+
     /// Starts a command; it is killed when the result is dropped.
     pub fn spawn(&self, arguments: &[&str]) -> Result<Child> {
         self.spawn_words(&self.words(arguments)?)
@@ -142,8 +162,16 @@ impl Cli {
 
     /// Starts another program in the environment of the commands, such as one that runs [`Cli::words`].
     pub fn spawn_words(&self, words: &[String]) -> Result<Child> {
+        let (program, _) = words.split_first().context("no words")?;
+        self.command(words)?
+            .spawn()
+            .with_context(|| format!("start {program}"))
+    }
+
+    fn command(&self, words: &[String]) -> Result<Command> {
         let (program, arguments) = words.split_first().context("no words")?;
-        Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -153,9 +181,8 @@ impl Cli {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("start {program}"))
+            .kill_on_drop(true);
+        Ok(command)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The stores that tests run against, each a real server process on loopback.
 
 mod embedded;
+mod garage;
 mod minio;
 mod seaweed;
 
@@ -16,7 +17,7 @@ use crate::leash::Leash;
 use crate::tools::{self, Tool};
 use crate::wait::{PATIENCE, wait_for};
 
-/// The access key of every store here.
+/// The access key of every store here, but for Garage, which has a form for them.
 pub const ACCESS_KEY: &str = "testaccesskey";
 /// The secret key of every store here. It looks like no other text, so that a test can search for it.
 pub const SECRET_KEY: &str = "testSecret0123456789SECRET";
@@ -30,6 +31,8 @@ pub enum StoreKind {
     Minio,
     /// SeaweedFS.
     Seaweed,
+    /// Garage, where it is installed: it can only be built from source, for ten minutes.
+    Garage,
 }
 
 /// A running store.
@@ -42,19 +45,26 @@ pub struct Store {
 static EMBEDDED: OnceCell<Option<Store>> = OnceCell::const_new();
 static MINIO: OnceCell<Option<Store>> = OnceCell::const_new();
 static SEAWEED: OnceCell<Option<Store>> = OnceCell::const_new();
+static GARAGE: OnceCell<Option<Store>> = OnceCell::const_new();
 static BUCKETS: AtomicUsize = AtomicUsize::new(0);
 
 impl Store {
     /// The store of this kind that all tests of this process share; each takes a bucket of its own. `None` where its
-    /// tool is missing; the running test is recorded as skipped then.
+    /// tool is missing; the running test is recorded as skipped then, or as left out where the store is an extra.
     pub async fn shared(kind: StoreKind) -> Result<Option<&'static Self>> {
         let cell = match kind {
             StoreKind::Embedded => &EMBEDDED,
             StoreKind::Minio => &MINIO,
             StoreKind::Seaweed => &SEAWEED,
+            StoreKind::Garage => &GARAGE,
         };
         if let Some(reason) = missing(kind) {
-            tools::skip(&reason)?;
+            match kind {
+                StoreKind::Garage => tools::leave_out(&reason)?,
+                StoreKind::Embedded | StoreKind::Minio | StoreKind::Seaweed => {
+                    tools::skip(&reason)?;
+                }
+            }
             return Ok(None);
         }
         let store = cell
@@ -69,6 +79,7 @@ impl Store {
             StoreKind::Embedded => embedded::start(0).await?,
             StoreKind::Minio => minio::start()?,
             StoreKind::Seaweed => seaweed::start()?,
+            StoreKind::Garage => garage::start()?,
         };
         store
             .wait_until_writable()
@@ -84,7 +95,7 @@ impl Store {
                 let [port] = free_ports()?;
                 embedded::start(port).await
             }
-            StoreKind::Minio | StoreKind::Seaweed => Self::start(kind).await,
+            StoreKind::Minio | StoreKind::Seaweed | StoreKind::Garage => Self::start(kind).await,
         }
     }
 
@@ -133,7 +144,11 @@ impl Store {
     /// A bucket of this name, which need not exist.
     #[must_use]
     pub fn bucket_named(&self, name: &str) -> Bucket {
-        Bucket::new(&self.endpoint, name, ACCESS_KEY, SECRET_KEY)
+        let (access_key, secret_key) = match self.kind {
+            StoreKind::Embedded | StoreKind::Minio | StoreKind::Seaweed => (ACCESS_KEY, SECRET_KEY),
+            StoreKind::Garage => (garage::ACCESS_KEY, garage::SECRET_KEY),
+        };
+        Bucket::new(&self.endpoint, name, access_key, secret_key)
     }
 }
 
@@ -142,6 +157,7 @@ fn missing(kind: StoreKind) -> Option<String> {
         StoreKind::Embedded => None,
         StoreKind::Minio => Tool::Minio.path().err(),
         StoreKind::Seaweed => Tool::Seaweedfs.path().err(),
+        StoreKind::Garage => Tool::Garage.path().err(),
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Tool {
     Busybox,
     /// A Python that knows what Kubernetes and Compose accept.
     Manifests,
+    /// The Garage server, which is installed only when it is asked for.
+    Garage,
 }
 
 impl Tool {
@@ -48,6 +50,7 @@ impl Tool {
             Self::Openclaw => "openclaw",
             Self::Buildah | Self::Busybox => "buildah",
             Self::Manifests => "manifests",
+            Self::Garage => "garage",
         }
     }
 
@@ -68,13 +71,14 @@ impl Tool {
             Self::Buildah => "bin/buildah",
             Self::Busybox => "bin/busybox",
             Self::Manifests => "manifests/bin/python",
+            Self::Garage => "cargo/bin/garage",
         });
         let skipped = cache.join("skipped").join(self.name());
         match fs::read_to_string(skipped) {
             Ok(reason) => Err(reason.trim().to_owned()),
             Err(_) if path.exists() => Ok(path),
             Err(_) => Err(format!(
-                "{} is not installed; run tests/tools/install",
+                "{0} is not installed; run tests/tools/install {0}",
                 self.name()
             )),
         }
@@ -105,11 +109,20 @@ pub fn cache_dir() -> Result<PathBuf> {
 /// `HICLAW_SYNC_TEST_SKIPPED` names, which `tests/run` counts. A skip that cannot be recorded is an error, because it
 /// would count as a pass.
 pub fn skip(reason: &str) -> Result<()> {
+    record("SKIPPED", "HICLAW_SYNC_TEST_SKIPPED", reason)
+}
+
+/// The same for a test of something that need not be installed: told and counted, and no failure anywhere.
+pub fn leave_out(reason: &str) -> Result<()> {
+    record("LEFT OUT", "HICLAW_SYNC_TEST_LEFT_OUT", reason)
+}
+
+fn record(what: &str, variable: &str, reason: &str) -> Result<()> {
     let suite = suite_name();
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("?");
-    writeln!(std::io::stderr(), "SKIPPED {suite} {test}: {reason}")?;
-    if let Some(file) = env::var_os("HICLAW_SYNC_TEST_SKIPPED") {
+    writeln!(std::io::stderr(), "{what} {suite} {test}: {reason}")?;
+    if let Some(file) = env::var_os(variable) {
         let mut file = OpenOptions::new().create(true).append(true).open(file)?;
         file.write_all(format!("{suite}\t{test}\t{reason}\n").as_bytes())?;
     }

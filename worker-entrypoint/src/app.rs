@@ -139,8 +139,11 @@ fn explain(error: &anyhow::Error) -> u8 {
     // A store that never answered is a failure like any other here: nobody runs this by hand.
     match Exit::of_error(error) {
         Exit::Usage => Exit::Usage.code(),
-        Exit::Done | Exit::Failed | Exit::Problems | Exit::Held | Exit::Unreachable => {
-            Exit::Failed.code()
-        }
+        Exit::Done
+        | Exit::Failed
+        | Exit::Problems
+        | Exit::Held
+        | Exit::Unreachable
+        | Exit::Interrupted => Exit::Failed.code(),
     }
 }

@@ -7,7 +7,7 @@ use sync_core::{
     control::{ControlClient, ControlError, Op, Request},
     guard::Approval,
     report::Report,
-    session::{Direction, PassRequest},
+    session::{Direction, PassError, PassRequest},
 };
 
 use super::{form, settings};
@@ -142,17 +142,19 @@ async fn alone(
         session.pass(&request, &progress).await
     };
     drop(progress);
-    result.map_err(|error| {
-        // What was done before the end is told too: it is done.
-        if !error.report.is_quiet() {
-            output::report(
-                &mut io::stderr().lock(),
-                output::Form::Text,
-                Mood::Done,
-                &error.report,
-            )
-            .ok();
-        }
-        anyhow::Error::new(error.source).context(place)
-    })
+    result.map_err(|error| stopped(error, place))
+}
+
+/// A pass that could not go on, as an error. What was done before the end is told too: it is done.
+pub(super) fn stopped(error: PassError, place: String) -> anyhow::Error {
+    if !error.report.is_quiet() {
+        output::report(
+            &mut io::stderr().lock(),
+            output::Form::Text,
+            Mood::Done,
+            &error.report,
+        )
+        .ok();
+    }
+    anyhow::Error::new(error.source).context(place)
 }

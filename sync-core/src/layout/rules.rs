@@ -12,8 +12,14 @@ use super::{
 };
 use crate::{conflict, path::RelPath, report::Side};
 
-/// Patterns of what belongs to the engine itself, on either side.
-const ENGINE_PATHS: [&str; 4] = [".hiclaw-sync", ".hiclaw-sync/**", ".hiclaw", ".hiclaw/**"];
+/// Patterns of what belongs to the engine itself, on either side; further down also what belongs to a mirror or to another
+/// mount, which stage files there that are not whole yet.
+const ENGINE_PATHS: [&str; 4] = [
+    "**/.hiclaw-sync",
+    "**/.hiclaw-sync/**",
+    ".hiclaw",
+    ".hiclaw/**",
+];
 /// Pattern of conflict copies.
 const CONFLICT_COPIES: &str = ".sync-conflicts/**";
 

@@ -98,6 +98,25 @@ impl Planner<'_> {
             Some(known) => known,
             None => self.mount.baseline().known()?,
         };
+        let found = match self.mount.mirror() {
+            Some(policy) => self.mirror_brake(policy, side, deletes, known)?,
+            None => self.usual_brake(side, deletes, known, deferred)?,
+        };
+        let Some(reason) = found else {
+            return Ok(());
+        };
+        self.tell_held(side, &reason, deferred)?;
+        deferred.hold(side);
+        Ok(deferred.rewind()?)
+    }
+
+    fn usual_brake(
+        &self,
+        side: Side,
+        deletes: u64,
+        known: u64,
+        deferred: &mut Deferred,
+    ) -> Result<Option<String>, PlanError> {
         let mut counts = DeleteCounts {
             side,
             deletes,
@@ -118,12 +137,7 @@ impl Planner<'_> {
             counts.deletes = count(side, deferred)?;
             found = guard::brake(counts);
         }
-        let Some(brake) = found else {
-            return Ok(());
-        };
-        self.tell_held(side, &brake.to_string(), deferred)?;
-        deferred.hold(side);
-        Ok(deferred.rewind()?)
+        Ok(found.map(|brake| brake.to_string()))
     }
 
     /// Paths to delete in the bucket whose content is in a new file here, as far as the last part of the plan has it: files

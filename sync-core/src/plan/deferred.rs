@@ -15,7 +15,8 @@ use super::{
     renames::{Renames, content_of},
 };
 use crate::{
-    baseline::{BaselineError, Row, RowChange},
+    baseline::{BaselineError, Certainty, RemoteVersion, Row, RowChange},
+    digest::ETag,
     join::{Observed, RemoteEntry},
     layout::SyncMode,
     local::{Fingerprint, LocalEntry, LocalKind},
@@ -41,6 +42,8 @@ pub(super) struct Note {
     absence: Absence,
     /// The object's key, where it isn't that of the path.
     key: Option<String>,
+    /// The version to delete, where it isn't the baseline's.
+    seen: Option<Seen>,
     reason: String,
 }
 
@@ -51,6 +54,13 @@ enum Absence {
     Certain,
     /// Another object may hide it: its very key has to be asked for.
     InDoubt,
+}
+
+/// A version that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Seen {
+    File(Fingerprint),
+    Object { etag: String, size_bytes: u64 },
 }
 
 /// What is to happen.
@@ -133,9 +143,32 @@ impl Late {
                 content,
                 absence: Absence::Certain,
                 key,
+                seen: None,
                 reason,
             },
         }
+    }
+
+    /// A delete towards `side` of the version that was seen there, whatever the baseline knows of it.
+    pub(super) fn delete_seen(
+        mount: &OpenMount,
+        observed: Observed,
+        side: Side,
+        reason: String,
+    ) -> Self {
+        let seen = match side {
+            Side::Local => observed
+                .local
+                .as_ref()
+                .map(|entry| Seen::File(entry.fingerprint)),
+            Side::Remote => observed.remote.as_ref().map(|entry| Seen::Object {
+                etag: entry.version.etag.as_str().to_owned(),
+                size_bytes: entry.version.size_bytes,
+            }),
+        };
+        let mut late = Self::delete(mount, observed, side, reason);
+        late.note.seen = seen;
+        late
     }
 
     /// A row that goes: both sides are without the path, or it doesn't travel any more.
@@ -159,6 +192,7 @@ impl Late {
                 content: None,
                 absence: Absence::Certain,
                 key: None,
+                seen: None,
                 reason: String::new(),
             },
         }
@@ -207,40 +241,26 @@ impl Late {
         }))
     }
 
-    /// The task that a delete is.
+    /// The task that a delete is; none where the version to delete isn't known any more.
     fn task(&self, mount: &OpenMount, side: Side) -> Result<Option<Task>, BaselineError> {
-        let Some(row) = mount.baseline().row(&self.path)? else {
-            return Ok(None);
-        };
-        let (decision, local, remote) = match side {
+        let row = mount.baseline().row(&self.path)?;
+        let (decision, row, local, remote) = match side {
             Side::Local => {
-                // The version that the decision was made for: what stands there now is compared with it before it goes.
-                let found = mount.look(&self.path).ok().flatten();
-                let local = row.local.map(|local| LocalEntry {
-                    path: self.path.clone(),
-                    kind: found.map_or(LocalKind::File, |found| found.kind),
-                    fingerprint: local.fingerprint,
-                });
-                (Decision::DeleteLocal, local, None)
+                let (row, local) = self.file(mount, row);
+                (Decision::DeleteLocal, row, local, None)
             }
             Side::Remote => {
-                let other = self
-                    .note
-                    .key
-                    .as_ref()
-                    .and_then(|key| ObjectKey::new(key).ok());
-                let remote = row.remote.clone().map(|version| RemoteEntry {
-                    path: self.path.clone(),
-                    key: other.unwrap_or_else(|| mount.prefix.key(&self.path)),
-                    version,
-                });
-                (Decision::DeleteRemote, None, remote)
+                let remote = self.object(mount, row.as_ref());
+                (Decision::DeleteRemote, row, None, remote)
             }
         };
+        if local.is_none() && remote.is_none() {
+            return Ok(None);
+        }
         Ok(Some(Task {
             observed: Observed {
                 path: self.path.clone(),
-                baseline: Some(row),
+                baseline: row,
                 local,
                 remote,
             },
@@ -248,6 +268,48 @@ impl Late {
             handling: Handling::of(mount.rules.rule_for(&self.path)),
             reason: self.note.reason.clone(),
         }))
+    }
+
+    /// The version here that the decision was made for: what stands there now is compared with it before it goes. And
+    /// the row, if it tells of this version.
+    fn file(&self, mount: &OpenMount, row: Option<Row>) -> (Option<Row>, Option<LocalEntry>) {
+        let known = row.as_ref().and_then(|row| row.local);
+        let (row, fingerprint, kind) = match &self.note.seen {
+            Some(Seen::File(seen)) => {
+                let is_known = known.is_some_and(|known| {
+                    known.fingerprint == *seen && known.certainty == Certainty::Settled
+                });
+                (row.filter(|_| is_known), Some(*seen), seen.kind())
+            }
+            Some(Seen::Object { .. }) | None => {
+                let found = mount.look(&self.path).ok().flatten();
+                let kind = found.map_or(LocalKind::File, |found| found.kind);
+                (row, known.map(|known| known.fingerprint), kind)
+            }
+        };
+        let entry = fingerprint.map(|fingerprint| LocalEntry {
+            path: self.path.clone(),
+            kind,
+            fingerprint,
+        });
+        (row, entry)
+    }
+
+    /// The version in the bucket that the decision was made for.
+    fn object(&self, mount: &OpenMount, row: Option<&Row>) -> Option<RemoteEntry> {
+        let version = match &self.note.seen {
+            Some(Seen::Object { etag, size_bytes }) => {
+                RemoteVersion::new(ETag::new(etag), *size_bytes)
+            }
+            Some(Seen::File(_)) | None => row?.remote.clone()?,
+        };
+        let other = self.note.key.as_ref();
+        let other = other.and_then(|key| ObjectKey::new(key).ok());
+        Some(RemoteEntry {
+            path: self.path.clone(),
+            key: other.unwrap_or_else(|| mount.prefix.key(&self.path)),
+            version,
+        })
     }
 }
 

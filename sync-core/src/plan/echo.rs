@@ -19,7 +19,9 @@ pub(super) enum Tombstones {
 
 impl Tombstones {
     pub(super) fn of(mount: &OpenMount, scope: &PlanScope, view: RemoteView) -> Self {
-        if scope.extent != Extent::Whole || view != RemoteView::Listed {
+        // A mirror's destination becomes what the source is now.
+        let is_mirror = mount.mirror().is_some();
+        if scope.extent != Extent::Whole || view != RemoteView::Listed || is_mirror {
             return Self::Unheeded;
         }
         match mount.baseline().sweep_tombstones(SystemTime::now()) {

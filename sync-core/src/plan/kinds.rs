@@ -23,7 +23,7 @@ use crate::{
     mount::OpenMount,
     path::RelPath,
     reconcile::{Change, Decision},
-    report::{Problem, ProblemKind},
+    report::{Problem, ProblemKind, Side},
     root::{InTheWay, LocalError},
 };
 
@@ -172,7 +172,12 @@ impl Planner<'_> {
         if observed.remote.is_none() {
             return;
         }
-        let is_new = matches!(changes(observed).1, Change::Created | Change::Modified);
+        // What a mirror copies wants its place, however long it has been known.
+        let is_copied = self
+            .mount
+            .mirror()
+            .is_some_and(|policy| policy.source == Side::Remote);
+        let is_new = is_copied || matches!(changes(observed).1, Change::Created | Change::Modified);
         let mut changed = None;
         for (at, waiting) in self.kinds.waiting.iter_mut().enumerate() {
             if !observed.path.is_under(&waiting.observed.path) {

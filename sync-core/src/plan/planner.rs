@@ -1,6 +1,7 @@
 //! The planner: takes what is observed of each path and decides. What it holds grows with what is new here, 24 bytes for
 //! each such file (8 for each object), and with nothing else.
 
+mod mirror;
 mod rewritten;
 
 use std::{
@@ -10,6 +11,8 @@ use std::{
     sync::Arc,
 };
 
+use self::mirror::Mirrored;
+pub(crate) use self::mirror::without_other_versions;
 use super::{
     Extent, Handling, IgnoreFiles, MountPlan, PlanError, PlanScope, RemoteSource, TakePart, Task,
     Wanted,
@@ -70,6 +73,8 @@ pub(super) struct Planner<'a> {
     pub(super) ignore_files: Vec<Task>,
     pub(super) local_files: u64,
     pub(super) remote_objects: u64,
+    /// What both ends of a mirror hold.
+    mirrored: Mirrored,
     /// Rows of paths that both sides held before anything of this plan was carried out; counted as they come by, or
     /// when the first part is handed over.
     pub(super) known: Option<u64>,
@@ -103,6 +108,7 @@ impl<'a> Planner<'a> {
             ignore_files: Vec::new(),
             local_files: 0,
             remote_objects: 0,
+            mirrored: Mirrored::default(),
             known: match scope.extent {
                 Extent::Whole => Some(0),
                 Extent::Paths(_) => None,
@@ -346,6 +352,9 @@ impl<'a> Planner<'a> {
 
     /// Decides about a path, knowing what is in its way.
     pub(super) fn decide(&mut self, mut observed: Observed, room: Room) {
+        if let Some(policy) = self.mount.mirror() {
+            return self.decide_mirrored(observed, room, policy);
+        }
         let handling = Handling::of(self.selection.rule_for(&observed.path));
         match unsupported(self.mount, &observed, handling.policy, self.scope.direction) {
             Unsupported::No => {}

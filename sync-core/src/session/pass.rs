@@ -26,6 +26,7 @@ use crate::{
 
 /// How often paths that change under our hands are looked at again in one pass.
 const ROUNDS: usize = 4;
+
 /// What may have changed locally.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dirty {
@@ -54,7 +55,7 @@ impl Session {
                 report,
             )
             .await?;
-            if request.approval == Approval::Given {
+            if scope.approval == Approval::Given {
                 mount.baseline().forget_recent_deletes()?;
             }
         }
@@ -124,7 +125,7 @@ impl Session {
             merges: self.merges.clone(),
             progress: progress.clone(),
             concurrency: self.concurrency,
-            direction,
+            direction: mount.direction(direction),
             unsent: Mutex::default(),
             validator: self.validator.clone(),
             withheld: Mutex::default(),
@@ -149,8 +150,8 @@ impl Session {
         };
         let mut scope = PlanScope {
             extent: dirty_extent,
-            direction: Direction::Push,
-            approval: Approval::None,
+            direction: mount.direction(Direction::Push),
+            approval: mount.approval(Approval::None),
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
             turn: Turn::First,
@@ -190,8 +191,8 @@ impl Session {
         };
         PlanScope {
             extent,
-            direction: request.direction,
-            approval: request.approval,
+            direction: mount.direction(request.direction),
+            approval: mount.approval(request.approval),
             part_tasks: self.part_tasks,
             ignore_files: IgnoreFiles::First,
             turn: Turn::First,
@@ -272,11 +273,11 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        let mount = mount.clone();
-        Ok(
-            tokio::task::spawn_blocking(move || plan::plan_again(&mount, direction, observed))
-                .await??,
-        )
+        let again = mount.clone();
+        let plan =
+            tokio::task::spawn_blocking(move || plan::plan_again(&again, direction, observed))
+                .await??;
+        self.compare(mount, plan).await
     }
 
     pub(super) async fn observe(

@@ -89,6 +89,17 @@ impl Session {
 impl Planning<'_> {
     /// The next part of the plan; what came before should have been carried out. `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Part>, SessionError> {
+        match self.planned().await? {
+            Some(Part::Plan(plan)) => {
+                let plan = self.session.compare(&self.mount, plan).await?;
+                Ok(Some(Part::Plan(plan)))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// The same, where contents are still to be compared.
+    async fn planned(&mut self) -> Result<Option<Part>, SessionError> {
         loop {
             match std::mem::replace(&mut self.stage, Stage::Done) {
                 Stage::Begin(reading) => self.begin(reading),

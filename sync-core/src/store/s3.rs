@@ -2,10 +2,12 @@
 //!
 //! Owns how requests are sent. Never retries on its own beyond the SDK's own retries of transient failures.
 
+mod browse;
 mod classify;
 mod clock;
 mod config;
 mod continuation;
+mod examine;
 mod file_body;
 mod keys;
 mod listen;
@@ -20,17 +22,19 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use aws_sdk_s3::{Client, primitives::ByteStream, types::EncodingType};
+use aws_sdk_s3::{Client, primitives::ByteStream};
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 
-use self::{classify::classify, clock::SharedClock, config::upload_limit, file_body::file_body};
 pub use self::{
+    browse::{Depth, Level},
     config::{Addressing, Keys, S3Config},
+    examine::{Greeting, Notifications},
     keys::{KeySource, TemporaryKeys},
 };
+use self::{classify::classify, clock::SharedClock, config::upload_limit, file_body::file_body};
 use super::{
-    EventBytes, ListPage, ListedObject, Object, ObjectInfo, ObjectStore, PutBody, PutMode,
-    PutOptions, StoreError, StoreErrorKind, cut,
+    EventBytes, ListPage, Object, ObjectInfo, ObjectStore, PutBody, PutMode, PutOptions,
+    StoreError, StoreErrorKind, cut,
     parts::{MultipartStore, PartLimits},
     written::Written,
 };
@@ -86,56 +90,7 @@ impl S3Store {
     }
 
     async fn list_page(&self, prefix: &str, token: Option<&str>) -> Result<ListPage, StoreError> {
-        count(&self.counters.list);
-        let output = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix(prefix)
-            .encoding_type(EncodingType::Url)
-            .set_continuation_token(token.map(str::to_owned))
-            .send()
-            .await
-            .map_err(|error| classify("LIST", prefix, &error))?;
-        let encoded = output.encoding_type() == Some(&EncodingType::Url);
-        let objects: Vec<_> = output
-            .contents()
-            .iter()
-            .filter_map(|object| {
-                let key = object.key()?;
-                Some(ListedObject {
-                    key: if encoded {
-                        decode_key(key)
-                    } else {
-                        key.to_owned()
-                    },
-                    etag: ETag::new(object.e_tag().unwrap_or_default()),
-                    size_bytes: object
-                        .size()
-                        .and_then(|size| u64::try_from(size).ok())
-                        .unwrap_or(0),
-                    modified: object
-                        .last_modified()
-                        .and_then(|time| SystemTime::try_from(*time).ok()),
-                })
-            })
-            .collect();
-        let next = if output.is_truncated() == Some(true) {
-            let token = output.next_continuation_token().map(str::to_owned);
-            // Without a token the rest is out of reach; an incomplete listing must not pass for a complete one.
-            let token = token.ok_or_else(|| {
-                StoreError::new(
-                    "LIST",
-                    prefix,
-                    StoreErrorKind::Other,
-                    "truncated answer without a continuation token",
-                )
-            })?;
-            let last_key = objects.last().map(|object: &ListedObject| &*object.key);
-            Some(continuation::meant(token, last_key, prefix)?)
-        } else {
-            None
-        };
+        let Level { objects, next, .. } = self.browse(prefix, Depth::All, token).await?;
         Ok(ListPage { objects, next })
     }
 

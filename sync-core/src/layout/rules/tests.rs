@@ -77,16 +77,16 @@ fn no_layout_can_claim_the_engines_own_paths() {
         ".hiclaw-sync",
         ".hiclaw-sync/state.db",
         ".hiclaw-sync/tmp/a/b",
+        // A mirror into a directory of the mount stages there.
+        "sub/.hiclaw-sync/mirror/x",
         ".hiclaw",
         ".hiclaw/lease",
     ] {
         assert_eq!(rules.rule_for(&path(text)).sync, SyncMode::None, "{text}");
     }
-    assert_eq!(
-        rules.rule_for(&path("sub/.hiclaw-sync/x")).sync,
-        SyncMode::Both
-    );
+    assert_eq!(rules.rule_for(&path("sub/.hiclaw/x")).sync, SyncMode::Both);
     assert!(rules.prunes(&path(".hiclaw-sync")));
+    assert!(rules.prunes(&path("sub/.hiclaw-sync")));
     assert!(rules.prunes(&path(".hiclaw/deep")));
 }
 

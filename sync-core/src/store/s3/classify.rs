@@ -33,12 +33,16 @@ where
                 (code, said) => format!("{code}: {said}"),
             };
             (
-                kind_of(
-                    operation,
-                    code,
-                    status,
-                    retry_after.map(Duration::from_secs),
-                ),
+                if blames_the_keys(code, said) {
+                    StoreErrorKind::BadCredentials
+                } else {
+                    kind_of(
+                        operation,
+                        code,
+                        status,
+                        retry_after.map(Duration::from_secs),
+                    )
+                },
                 message,
             )
         }
@@ -69,6 +73,14 @@ where
         message,
         source: None,
     }
+}
+
+/// Garage answers wrong keys with the code of a refusal; only its words tell the two apart.
+fn blames_the_keys(code: &str, said: &str) -> bool {
+    code == "AccessDenied"
+        && ["Invalid signature", "No such key"]
+            .iter()
+            .any(|words| said.contains(words))
 }
 
 fn kind_of(
