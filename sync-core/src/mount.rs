@@ -174,7 +174,7 @@ impl OpenMount {
     pub fn selection(&self) -> Selection {
         if self.mirror.is_some() {
             // A copy that leaves out what somebody else ignores is none.
-            return Selection::of_rules(self.rules.clone());
+            return Selection::without_ignore_files(self.rules.clone(), self.root.clone());
         }
         Selection::new(self.rules.clone(), self.root.clone())
     }

@@ -44,6 +44,8 @@ pub struct Selection {
     rules: Arc<Rules>,
     ignored: Rule,
     files: Option<IgnoreTree>,
+    /// Where databases are looked for, whose parts don't travel.
+    databases: Option<Arc<Root>>,
 }
 
 impl Selection {
@@ -51,7 +53,8 @@ impl Selection {
     #[must_use]
     pub fn new(rules: Arc<Rules>, root: Arc<Root>) -> Self {
         Self {
-            files: Some(IgnoreTree::new(root)),
+            files: Some(IgnoreTree::new(root.clone())),
+            databases: Some(root),
             ..Self::of_rules(rules)
         }
     }
@@ -69,6 +72,16 @@ impl Selection {
             rules,
             ignored: Rule::new(Vec::new(), SyncMode::None),
             files: None,
+            databases: None,
+        }
+    }
+
+    /// The rules alone, and what SQLite keeps beside the databases below `root`, which never travels.
+    #[must_use]
+    pub fn without_ignore_files(rules: Arc<Rules>, root: Arc<Root>) -> Self {
+        Self {
+            databases: Some(root),
+            ..Self::of_rules(rules)
         }
     }
 
@@ -87,12 +100,12 @@ impl Selection {
     /// is ignored with the path that it is a copy of. So is what SQLite keeps beside a database.
     #[must_use]
     pub fn ignores(&self, path: &RelPath) -> bool {
-        let Some(files) = &self.files else {
-            return false;
+        let is_part = |root: &Arc<Root>| sqlite::is_part(root, path);
+        let excludes = |files: &IgnoreTree| {
+            files.excludes(path)
+                || conflict::origin(path).is_some_and(|origin| files.excludes(&origin))
         };
-        files.excludes(path)
-            || conflict::origin(path).is_some_and(|origin| files.excludes(&origin))
-            || sqlite::is_part(files.root(), path)
+        self.files.as_ref().is_some_and(excludes) || self.databases.as_ref().is_some_and(is_part)
     }
 
     /// True when nothing below `directory` can travel, so that nobody need enter it. False when in doubt.

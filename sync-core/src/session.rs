@@ -39,7 +39,6 @@ use crate::{
     path::{PathError, RelPath},
     progress::Progress,
     report::{Report, RequestCounts},
-    sqlite::Databases,
     store::{Capabilities, ObjectStore, StoreError},
     validate::Validate,
 };
@@ -227,14 +226,6 @@ impl Session {
     #[must_use]
     pub fn mounts(&self) -> &[Arc<OpenMount>] {
         &self.mounts
-    }
-
-    /// From the return of this on no database is changed here, or they are again. What is held is in the reports. Blocks
-    /// while the files of a batch are published.
-    pub fn set_databases(&self, databases: Databases) {
-        for mount in &self.mounts {
-            mount.set_databases(databases);
-        }
     }
 
     /// The store.

@@ -69,9 +69,9 @@ impl OpenMount {
             root: Arc::new(root),
             baseline: Mutex::new(baseline),
             capabilities: RwLock::new(None),
+            databases: RwLock::default(),
             refused: Mutex::default(),
             backslashes: tokio::sync::OnceCell::new(),
-            databases: RwLock::default(),
             mirror: Some(policy),
             _locks: locks,
         })

@@ -93,10 +93,6 @@ impl IgnoreTree {
         }
     }
 
-    pub(super) fn root(&self) -> &Root {
-        &self.root
-    }
-
     /// True for a file that doesn't travel.
     pub(super) fn excludes(&self, path: &RelPath) -> bool {
         let directory = self.directory(parent(path.as_str()));

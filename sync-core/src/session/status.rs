@@ -10,11 +10,20 @@ use crate::{
         Wanted,
     },
     report::{Problem, ProblemKind},
+    sqlite::Databases,
     status::{MountStatus, Status},
     store::Support,
 };
 
 impl Session {
+    /// From the return of this on no database is changed here, or they are again. What is held is in the reports. Blocks
+    /// while the files of a batch are published.
+    pub fn set_databases(&self, databases: Databases) {
+        for mount in &self.mounts {
+            mount.set_databases(databases);
+        }
+    }
+
     /// The replicas, conflict copies and what the store does. Blocks on the file system.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -1,5 +1,6 @@
 //! Mirrors of a real directory and a store in memory, in both directions.
 
+mod databases;
 mod deletes;
 mod kinds;
 mod stores;
