@@ -3,10 +3,10 @@
 
 #[path = "../benches/flat_memory/ground.rs"]
 mod ground;
-#[allow(dead_code, reason = "the benchmark uses the rest")]
+#[expect(dead_code, reason = "the benchmark uses the rest")]
 #[path = "../benches/flat_memory/shape.rs"]
 mod shape;
-#[allow(dead_code, reason = "the benchmark uses the rest")]
+#[expect(dead_code, reason = "the benchmark uses the rest")]
 #[path = "../benches/flat_memory/store.rs"]
 mod store;
 

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Steps whose last one ends at `point`, unless the point is one of an S3 store's.
-#[allow(
+#[expect(
     clippy::wildcard_enum_match_arm,
     reason = "a new point is one of a pass until its history proves otherwise"
 )]
