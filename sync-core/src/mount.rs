@@ -154,7 +154,17 @@ impl OpenMount {
             );
         }
         now.write(&root)?;
-        Ok(Self {
+        Ok(Self::of(mount, root, baseline, None, vec![lock]))
+    }
+
+    fn of(
+        mount: &Mount,
+        root: Root,
+        baseline: Baseline,
+        mirror: Option<MirrorPolicy>,
+        locks: Vec<File>,
+    ) -> Self {
+        Self {
             name: mount.name.clone(),
             prefix: mount.prefix.clone(),
             rules: Arc::new(mount.rules.clone()),
@@ -164,9 +174,9 @@ impl OpenMount {
             databases: RwLock::default(),
             refused: Mutex::default(),
             backslashes: tokio::sync::OnceCell::new(),
-            mirror: None,
-            _locks: vec![lock],
-        })
+            mirror,
+            _locks: locks,
+        }
     }
 
     /// What travels, as the ignore files are from now on. Whoever looks at the mount keeps one value for the whole look.

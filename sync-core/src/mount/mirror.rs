@@ -3,7 +3,6 @@
 use std::{
     fs::{File, TryLockError},
     path::Path,
-    sync::{Arc, Mutex, RwLock},
 };
 
 use super::{MountError, OpenMount, lock};
@@ -62,19 +61,7 @@ impl OpenMount {
         for copy in copies {
             tracing::warn!(%copy, "kept a version that a crash had left unpublished");
         }
-        Ok(Self {
-            name: mount.name.clone(),
-            prefix: mount.prefix.clone(),
-            rules: Arc::new(mount.rules.clone()),
-            root: Arc::new(root),
-            baseline: Mutex::new(baseline),
-            capabilities: RwLock::new(None),
-            databases: RwLock::default(),
-            refused: Mutex::default(),
-            backslashes: tokio::sync::OnceCell::new(),
-            mirror: Some(policy),
-            _locks: locks,
-        })
+        Ok(Self::of(mount, root, baseline, Some(policy), locks))
     }
 
     /// How the mount is copied, where it is a mirror's.
